@@ -1,0 +1,90 @@
+"""What an installed model is: the `model.json` beside its serving artefacts.
+
+Layout of an installed model, written by `ovseg import` and read by the stages:
+
+    <OVSEG_MODEL_DIR>/<name>/
+        model.json                          this manifest
+        encoder/inference.json, .pdiparams  split models: pixels -> embedding
+        prompt_decoder/inference.json, …    split models: embedding + prompts -> low-res masks
+        box/inference.json, …               fused models: image + boxes -> low-res masks
+        point/inference.json, …             fused models: image + one point -> low-res masks
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+MANIFEST_FILE_NAME = "model.json"
+
+# SAM's normalisation, RGB order, 0-255 range (segment_anything/build_sam.py).
+PIXEL_MEAN = (123.675, 116.28, 103.53)
+PIXEL_STD = (58.395, 57.12, 57.375)
+
+PromptKind = Literal["box", "point"]
+
+
+class ModelNotInstalledError(Exception):
+    """The model directory holds no readable manifest; the message says what to do next."""
+
+
+class ArtefactFile(BaseModel):
+    """One file of an installed model, relative to the model's folder."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+class ModelManifest(BaseModel):
+    """Facts about an installed model.
+
+    `split` models run an image encoder once per image and a prompt decoder per request.
+    `fused` models (PaddleX's inference format) take image and prompts in one program; there is
+    one program for each kind of prompt, and their "embedding" is the normalised image itself.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    variant: str
+    kind: Literal["split", "fused"]
+    input_size: int
+    pixel_mean: tuple[float, float, float] = PIXEL_MEAN
+    pixel_std: tuple[float, float, float] = PIXEL_STD
+    embedding_shape: tuple[int, int, int]
+    """(channels, height, width) of what `sam_encoder` returns for one image."""
+    prompt_kinds: tuple[PromptKind, ...] = ("box", "point")
+    predicts_iou: bool = True
+    parameters: int
+    source: str
+    """File name the weights came from, for people."""
+    source_sha256: str
+    files: tuple[ArtefactFile, ...] = ()
+
+    @classmethod
+    def load(cls, model_folder: Path) -> ModelManifest:
+        """Read `<model_folder>/model.json`.
+
+        Raises:
+            ModelNotInstalledError: the file is missing or is not a manifest.
+        """
+        path = model_folder / MANIFEST_FILE_NAME
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            raise ModelNotInstalledError(
+                f"no model is installed at {model_folder} (no {MANIFEST_FILE_NAME}); "
+                f"install one with `ovseg import CHECKPOINT --model {model_folder.name}`"
+            ) from None
+        except ValidationError as error:
+            raise ModelNotInstalledError(f"{path} is not a model manifest: {error}") from None
+
+    def save(self, model_folder: Path) -> None:
+        """Write `<model_folder>/model.json` (UTF-8, indented for people)."""
+        path = model_folder / MANIFEST_FILE_NAME
+        path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")

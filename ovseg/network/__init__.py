@@ -1,0 +1,1 @@
+"""The Segment Anything network in PaddlePaddle: image encoders, prompt encoder, mask decoder."""

@@ -1,0 +1,1 @@
+"""Starting, watching and stopping the real `tritonserver` and the gateway."""

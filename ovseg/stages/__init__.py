@@ -1,0 +1,1 @@
+"""The pure functions behind Triton's stages. Nothing here imports Triton."""
