@@ -1,0 +1,125 @@
+"""Every setting of the deployment, read from environment variables with the prefix `OVSEG_`.
+
+One class for all processes (supervisor, gateway, Triton's stages), so that a variable means the
+same thing everywhere; `ovseg config` prints them with their present values.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+BUNDLED_MODEL = "sam_mini"
+
+Port = int
+
+
+def available_cpus() -> int:
+    """Number of CPUs this process may run on (respects taskset and container cpusets)."""
+    return len(os.sched_getaffinity(0))
+
+
+class Settings(BaseSettings):
+    """All settings; each field `x_y` is the environment variable `OVSEG_X_Y`."""
+
+    model_config = SettingsConfigDict(env_prefix="OVSEG_", frozen=True, extra="ignore")
+
+    # --- addresses -------------------------------------------------------------------------
+    host: str = Field("127.0.0.1", description="Address that the gateway and Triton listen on.")
+    port: Port = Field(8080, ge=1, le=65535, description="Gateway (REST) port.")
+    triton_http_port: Port = Field(8000, ge=1, le=65535, description="Triton's HTTP port.")
+    grpc_port: Port = Field(8001, ge=1, le=65535, description="Triton's gRPC port.")
+    metrics_port: Port = Field(8002, ge=1, le=65535, description="Triton's Prometheus port.")
+    grpc_url: str | None = Field(
+        None, description="Triton the gateway talks to; default: the one started beside it."
+    )
+
+    # --- model and engine ------------------------------------------------------------------
+    model: str = Field(BUNDLED_MODEL, description="Installed model to serve (see `ovseg models`).")
+    model_dir: Path = Field(
+        PROJECT_ROOT / "models", description="Where `ovseg import` installs models."
+    )
+    model_repository: Path = Field(
+        PROJECT_ROOT / "model_repository", description="Triton's model repository."
+    )
+    engine: Literal["auto", "paddle"] = Field(
+        "auto", description="Inference engine of the encoder and the prompt decoder."
+    )
+    threads: PositiveInt = Field(
+        default_factory=available_cpus, description="CPU threads of one inference engine."
+    )
+    cache_size_bytes: int = Field(
+        256 * 1024 * 1024,
+        ge=0,
+        description="Triton's response cache for image embeddings (4 MB an image); 0: no cache.",
+    )
+
+    # --- limits ----------------------------------------------------------------------------
+    max_image_pixels: PositiveInt = Field(
+        89_478_485, description="Largest image, width x height; checked before decoding."
+    )
+    max_image_bytes: PositiveInt = Field(
+        32 * 1024 * 1024, description="Largest encoded image file, sent or fetched."
+    )
+    max_body_bytes: PositiveInt = Field(
+        48 * 1024 * 1024, description="Largest HTTP request body (base64 adds a third)."
+    )
+    max_prompts: PositiveInt = Field(1024, description="Most prompt rows in one request.")
+    max_coordinate: PositiveFloat = Field(
+        1e6, description="Largest absolute coordinate of a prompt, in pixels."
+    )
+    request_timeout_s: PositiveFloat = Field(
+        120.0, description="Longest time the gateway waits for Triton."
+    )
+    start_timeout_s: PositiveFloat = Field(
+        120.0, description="Longest time `ovseg serve` waits until Triton is ready."
+    )
+    drain_timeout_s: PositiveFloat = Field(
+        30.0, description="On SIGTERM, longest time to wait for requests under way."
+    )
+
+    # --- image URLs ------------------------------------------------------------------------
+    url_timeout_s: PositiveFloat = Field(10.0, description="Longest time to fetch an image URL.")
+    url_max_redirects: int = Field(3, ge=0, description="Redirects followed for an image URL.")
+    url_allow_private: bool = Field(
+        False, description="Fetch image URLs on loopback and private networks too."
+    )
+
+    # --- picture ---------------------------------------------------------------------------
+    visualize: bool = Field(True, description="Draw the picture when a request does not say.")
+    overlay_jpeg_quality: int = Field(
+        85, ge=1, le=100, description="JPEG quality of the picture with masks."
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("model_dir", "model_repository")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @property
+    def model_folder(self) -> Path:
+        """Folder of the model to serve."""
+        return self.model_dir / self.model
+
+    @property
+    def triton_grpc_address(self) -> str:
+        """host:port of Triton's gRPC endpoint, as tritonclient takes it."""
+        return self.grpc_url or f"{self.host}:{self.grpc_port}"
+
+
+@lru_cache
+def get_settings() -> Settings:
+    """The process's settings, read once.
+
+    Raises:
+        pydantic.ValidationError: a variable has an invalid value.
+    """
+    return Settings()
