@@ -1,0 +1,77 @@
+"""Paddle Inference on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ovseg.engines import Array, EngineError
+
+PROGRAM_FILE_NAME = "inference.json"
+PARAMETERS_FILE_NAME = "inference.pdiparams"
+
+
+class PaddleEngine:
+    """A program saved by `paddle.jit.save`, run by Paddle Inference in float32."""
+
+    def __init__(self, program_folder: Path, threads: int) -> None:
+        """Load the program.
+
+        Args:
+            program_folder: folder with `inference.json` and `inference.pdiparams`.
+            threads: CPU threads of its matrix products.
+
+        Raises:
+            EngineError: a file is missing, or Paddle cannot load it.
+        """
+        from paddle import inference
+
+        self._name = program_folder.name
+        for file_name in (PROGRAM_FILE_NAME, PARAMETERS_FILE_NAME):
+            if not (program_folder / file_name).is_file():
+                raise EngineError(f"{program_folder / file_name} is missing: import the model again")
+        config = inference.Config(
+            str(program_folder / PROGRAM_FILE_NAME), str(program_folder / PARAMETERS_FILE_NAME)
+        )
+        config.disable_gpu()
+        config.disable_glog_info()
+        config.enable_memory_optim()
+        config.set_cpu_math_library_num_threads(threads)
+        try:
+            self._predictor: Any = inference.create_predictor(config)
+        except Exception as error:  # Paddle raises its own C++ exceptions, RuntimeError among them.
+            raise EngineError(f"Paddle cannot load {program_folder}: {_first_line(error)}") from None
+        self._inputs = {
+            name: self._predictor.get_input_handle(name)
+            for name in self._predictor.get_input_names()
+        }
+        self._outputs = [
+            self._predictor.get_output_handle(name) for name in self._predictor.get_output_names()
+        ]
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the program's inputs, in its order."""
+        return tuple(self._inputs)
+
+    def run(self, **inputs: Array) -> tuple[Array, ...]:
+        """Run once; see `Engine.run`."""
+        if inputs.keys() != self._inputs.keys():
+            raise EngineError(
+                f"{self._name} takes {sorted(self._inputs)}, but was given {sorted(inputs)}"
+            )
+        try:
+            for name, array in inputs.items():
+                self._inputs[name].copy_from_cpu(np.ascontiguousarray(array))
+            self._predictor.run()
+        except Exception as error:
+            raise EngineError(f"Paddle cannot run {self._name}: {_first_line(error)}") from None
+        return tuple(output.copy_to_cpu() for output in self._outputs)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines()]
+    told = [line for line in lines if "Error" in line or "error" in line]
+    return (told or [line for line in lines if line] or [type(error).__name__])[0]

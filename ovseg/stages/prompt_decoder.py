@@ -1,0 +1,171 @@
+"""The prompt decoder stage: image embedding + prompts -> low-res masks, predicted IoU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovseg.engines import Engine, open_engine
+from ovseg.manifest import ModelManifest, PromptKind
+from ovseg.settings import Settings
+from ovseg.stages.errors import InvalidInputError
+from ovseg.stages.prompts import BOTTOM_RIGHT, FOREGROUND, TOP_LEFT, Prompts
+
+Floats = NDArray[np.float32]
+
+LOW_RES_SIDE = 256
+# Prompts decoded in one run; each holds about 50 MB of attention activations meanwhile.
+PROMPTS_PER_RUN = 8
+
+
+class PromptDecoder(Protocol):
+    """What the `prompt_decoder` stage runs."""
+
+    def decode(
+        self, embedding: Floats, prompts: Prompts, mask_input: Floats | None, multimask: bool
+    ) -> tuple[Floats, Floats]:
+        """Decode N prompts on one image.
+
+        Args:
+            embedding: float32 [1, C, h, w].
+            prompts: N prompts in the model's input frame.
+            mask_input: float32 [N, 256, 256], logits of earlier low-res masks, or None.
+            multimask: three candidates for each prompt instead of one.
+
+        Returns:
+            low-res masks, float32 [N, M, 256, 256] logits, and the predicted IoU of each,
+            float32 [N, M]; M is 3 with multimask, else 1.
+
+        Raises:
+            InvalidInputError: the model cannot take such prompts.
+        """
+        ...
+
+
+def check_mask_input(mask_input: Floats | None, n_prompts: int) -> None:
+    """Refuse a mask input that does not go with the prompts.
+
+    Raises:
+        InvalidInputError: field `mask_input`; another N than the prompts', NaN or infinite logits.
+    """
+    if mask_input is None:
+        return
+    if mask_input.shape != (n_prompts, LOW_RES_SIDE, LOW_RES_SIDE):
+        expected = [n_prompts, LOW_RES_SIDE, LOW_RES_SIDE]
+        raise InvalidInputError(
+            "mask_input", f"shape {list(mask_input.shape)} is not {expected}, one for each prompt"
+        )
+    if not np.isfinite(mask_input).all():
+        raise InvalidInputError("mask_input", "logits must be finite")
+
+
+class SamPromptDecoder:
+    """A split model's decoder: SAM's prompt encoder and mask decoder in one program."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def decode(
+        self, embedding: Floats, prompts: Prompts, mask_input: Floats | None, multimask: bool
+    ) -> tuple[Floats, Floats]:
+        """See `PromptDecoder.decode`."""
+        # Of the four masks a run gives, the first is for one answer, the others are candidates.
+        answers = slice(1, 4) if multimask else slice(0, 1)
+        n, m = len(prompts), answers.stop - answers.start
+        low_res_masks = np.empty((n, m, LOW_RES_SIDE, LOW_RES_SIDE), np.float32)
+        scores = np.empty((n, m), np.float32)
+        for index, group in prompts.groups():
+            for part in _parts(len(group)):
+                rows = index[part]
+                if mask_input is None:
+                    masks_in = np.zeros((len(rows), LOW_RES_SIDE, LOW_RES_SIDE), np.float32)
+                else:
+                    masks_in = mask_input[rows]
+                masks, iou = self._engine.run(
+                    embedding=embedding,
+                    point_coords=group.coords[part],
+                    point_labels=group.labels[part],
+                    mask_input=masks_in,
+                    has_mask_input=np.full(len(rows), mask_input is not None, np.float32),
+                )
+                low_res_masks[rows] = masks[:, answers]
+                scores[rows] = iou[:, answers]
+        return low_res_masks, scores
+
+
+class FusedPromptDecoder:
+    """PaddleX's fused programs: normalised image + prompts -> low-res masks, no scores.
+
+    Inputs by PaddleX's order (SAMProcessor): the image float32 [1, 3, S, S], then boxes
+    float32 [N, 4] or one point float32 [1, 1, 2].
+    """
+
+    def __init__(self, engines: Mapping[PromptKind, Engine]) -> None:
+        self._engines = engines
+
+    def decode(
+        self, embedding: Floats, prompts: Prompts, mask_input: Floats | None, multimask: bool
+    ) -> tuple[Floats, Floats]:
+        """See `PromptDecoder.decode`."""
+        if multimask:
+            raise InvalidInputError("multimask", "this model predicts one mask for each prompt")
+        if mask_input is not None:
+            raise InvalidInputError("mask_input", "this model takes no mask as prompt")
+        low_res_masks = np.empty((len(prompts), 1, LOW_RES_SIDE, LOW_RES_SIDE), np.float32)
+        boxes, points = self._by_kind(prompts)
+        for part in _parts(len(boxes)):
+            rows = np.array([row for row, _ in boxes[part]])
+            corners = np.stack([box for _, box in boxes[part]])
+            low_res_masks[rows] = self._run("box", embedding, corners)
+        for row, point in points:
+            low_res_masks[row] = self._run("point", embedding, point[None, None])[0]
+        return low_res_masks, np.full((len(prompts), 1), np.nan, np.float32)
+
+    def _run(self, kind: PromptKind, image: Floats, prompts: Floats) -> Floats:
+        (masks,) = self._engines[kind].run(images=image, prompts=prompts)
+        return masks.astype(np.float32, copy=False)
+
+    def _by_kind(
+        self, prompts: Prompts
+    ) -> tuple[list[tuple[int, Floats]], list[tuple[int, Floats]]]:
+        """Rows that are one box ([4], xyxy) and rows that are one point ([2])."""
+        boxes, points = [], []
+        for row in range(len(prompts)):
+            coords, labels = prompts.coords[row], prompts.labels[row]
+            if sorted(labels[labels >= 0]) == [TOP_LEFT, BOTTOM_RIGHT]:
+                corners = [coords[labels == TOP_LEFT][0], coords[labels == BOTTOM_RIGHT][0]]
+                boxes.append((row, np.concatenate(corners)))
+            elif sorted(labels[labels >= 0]) == [FOREGROUND]:
+                points.append((row, coords[labels == FOREGROUND][0]))
+            else:
+                raise InvalidInputError(
+                    "point_labels",
+                    f"prompt {row}: this model takes one box or one foreground point per prompt",
+                )
+        for kind, rows in (("box", boxes), ("point", points)):
+            if rows and kind not in self._engines:
+                raise InvalidInputError("point_labels", f"this model takes no {kind} prompts")
+        return boxes, points
+
+
+def _parts(count: int) -> Iterator[slice]:
+    for start in range(0, count, PROMPTS_PER_RUN):
+        yield slice(start, min(start + PROMPTS_PER_RUN, count))
+
+
+def load_prompt_decoder(settings: Settings) -> PromptDecoder:
+    """The prompt decoder of the model that the settings name.
+
+    Raises:
+        ModelNotInstalledError, EngineError: it cannot be loaded; the message says what to do.
+    """
+    folder = settings.model_folder
+    manifest = ModelManifest.load(folder)
+    if manifest.kind == "fused":
+        return FusedPromptDecoder(
+            {kind: open_engine(folder / kind, settings) for kind in manifest.prompt_kinds}
+        )
+    return SamPromptDecoder(open_engine(folder / "prompt_decoder", settings))

@@ -1,0 +1,76 @@
+"""What every stage's `model.py` has in common: unpack tensors, call, pack tensors.
+
+Only Triton's python backend imports this module's users; `triton_python_backend_utils` exists
+only inside its stub process, so it is imported when a stage runs.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovseg.settings import Settings
+from ovseg.stages.errors import InvalidInputError
+
+Array = NDArray[Any]
+
+logger = logging.getLogger(__name__)
+
+
+class StageModel:
+    """Base of each stage's `TritonPythonModel`.
+
+    A stage overrides `load`, called once, and `run`, called for each request. An
+    `InvalidInputError` reaches the client as INVALID_ARGUMENT; anything else as INTERNAL.
+    """
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Triton's hook: load the stage, or raise with the reason in the message."""
+        self._name = args["model_name"]
+        self.load(Settings())
+
+    def load(self, settings: Settings) -> None:
+        """Prepare whatever `run` needs."""
+        raise NotImplementedError
+
+    def run(self, inputs: dict[str, Array], wanted: set[str]) -> dict[str, Array]:
+        """Answer one request.
+
+        Args:
+            inputs: the request's tensors by name; absent optional ones are left out.
+            wanted: names of the outputs that somebody asked for.
+
+        Returns:
+            Outputs by name; those not wanted are dropped.
+        """
+        raise NotImplementedError
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Triton's hook: answer a list of requests."""
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: Any) -> Any:
+        import triton_python_backend_utils as pb_utils
+
+        try:
+            inputs = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
+            wanted = set(request.requested_output_names())
+            outputs = self.run(inputs, wanted)
+            return pb_utils.InferenceResponse(
+                [
+                    pb_utils.Tensor(name, np.ascontiguousarray(array))
+                    for name, array in outputs.items()
+                    if name in wanted
+                ]
+            )
+        except InvalidInputError as error:
+            code = pb_utils.TritonError.INVALID_ARG
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), code))
+        except Exception as error:
+            # The client learns that it is our fault and no more; the log has the rest.
+            logger.exception("stage %s failed on request %s", self._name, request.request_id())
+            message = f"stage {self._name} failed: {type(error).__name__}: {error}"
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(message))
