@@ -1,0 +1,115 @@
+"""The two programs that are exported: pixels -> embedding, and embedding + prompts -> masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import paddle
+from paddle import nn
+from paddle.static import InputSpec
+
+from ovseg.manifest import PIXEL_MEAN, PIXEL_STD
+from ovseg.network.segment_anything import SegmentAnything
+
+PROGRAM_NAME = "inference"
+"""Programs are saved as `inference.json` (PIR graph) and `inference.pdiparams` (weights)."""
+
+
+class EncoderProgram(nn.Layer):
+    """Pixels -> image embedding, with SAM's normalisation and padding inside."""
+
+    def __init__(self, network: SegmentAnything) -> None:
+        super().__init__()
+        self.input_size = network.variant.input_size
+        self.image_encoder = network.image_encoder
+        self.register_buffer("pixel_mean", paddle.to_tensor(PIXEL_MEAN, dtype="float32"))
+        self.register_buffer("pixel_std", paddle.to_tensor(PIXEL_STD, dtype="float32"))
+        positions = paddle.arange(self.input_size, dtype="int32").unsqueeze(0)
+        self.register_buffer("positions", positions)
+
+    def forward(self, pixels: paddle.Tensor, input_size: paddle.Tensor) -> paddle.Tensor:
+        """Encode a batch of images.
+
+        Args:
+            pixels: UINT8 [B, S, S, 3], RGB, the image resized so that its longest side is S and
+                padded right and bottom (with anything).
+            input_size: INT32 [B, 2], (height, width) of the image within the square, in pixels.
+
+        Returns:
+            FP32 [B, channels, grid, grid].
+        """
+        normalised = (pixels.astype("float32") - self.pixel_mean) / self.pixel_std
+        # SAM pads after normalising: padding is exactly zero there, which no pixel value gives.
+        is_row = (self.positions < input_size[:, 0:1]).astype("float32").unsqueeze(-1)
+        is_column = (self.positions < input_size[:, 1:2]).astype("float32").unsqueeze(1)
+        normalised = normalised * (is_row * is_column).unsqueeze(-1)
+        return self.image_encoder(normalised.transpose([0, 3, 1, 2]))
+
+    def input_specs(self) -> list[InputSpec]:
+        """Names, shapes and types of the exported program's inputs."""
+        size = self.input_size
+        return [
+            InputSpec([None, size, size, 3], "uint8", "pixels"),
+            InputSpec([None, 2], "int32", "input_size"),
+        ]
+
+
+class PromptDecoderProgram(nn.Layer):
+    """Image embedding and prompts -> low-resolution masks and predicted IoU."""
+
+    def __init__(self, network: SegmentAnything) -> None:
+        super().__init__()
+        self.variant = network.variant
+        self.prompt_encoder = network.prompt_encoder
+        self.mask_decoder = network.mask_decoder
+        # Depends on the weights alone: computed once, not with every request.
+        self.register_buffer("grid_positions", network.prompt_encoder.grid_positions().detach())
+
+    def forward(
+        self,
+        embedding: paddle.Tensor,
+        point_coords: paddle.Tensor,
+        point_labels: paddle.Tensor,
+        mask_input: paddle.Tensor,
+        has_mask_input: paddle.Tensor,
+    ) -> tuple[paddle.Tensor, paddle.Tensor]:
+        """Decode N prompts for one image.
+
+        The tokens are taken as they are given. To get the results of Meta's `SamPredictor`, the
+        caller appends one padding point (label -1) to prompts that have no box, and puts a box's
+        corners after the points.
+
+        Args:
+            embedding: FP32 [1, channels, grid, grid].
+            point_coords: FP32 [N, P, 2], (x, y) in pixels of the model's input frame: original
+                coordinates times SAM's resize, without the half-pixel shift.
+            point_labels: INT32 [N, P]: 1 foreground, 0 background, 2 / 3 top-left / bottom-right
+                corner of a box, -1 padding.
+            mask_input: FP32 [N, 4 * grid, 4 * grid], logits; any values where there is none.
+            has_mask_input: FP32 [N], 1 or 0.
+
+        Returns:
+            low_res_masks FP32 [N, 4, 4 * grid, 4 * grid], logits (index 0 is the single mask,
+            1 to 3 the multimask candidates); iou_predictions FP32 [N, 4].
+        """
+        tokens = self.prompt_encoder.encode_points(point_coords, point_labels)
+        image = embedding + self.prompt_encoder.encode_masks(mask_input, has_mask_input)
+        masks, iou_predictions = self.mask_decoder(image, self.grid_positions, tokens)
+        return masks, iou_predictions
+
+    def input_specs(self) -> list[InputSpec]:
+        """Names, shapes and types of the exported program's inputs."""
+        mask_size = self.variant.mask_size
+        return [
+            InputSpec([1, *self.variant.embedding_shape], "float32", "embedding"),
+            InputSpec([None, None, 2], "float32", "point_coords"),
+            InputSpec([None, None], "int32", "point_labels"),
+            InputSpec([None, mask_size, mask_size], "float32", "mask_input"),
+            InputSpec([None], "float32", "has_mask_input"),
+        ]
+
+
+def save_program(program: EncoderProgram | PromptDecoderProgram, folder: Path) -> None:
+    """Write a program as a Paddle Inference model: `<folder>/inference.json`, `.pdiparams`."""
+    program.eval()
+    paddle.jit.save(program, str(folder / PROGRAM_NAME), input_spec=program.input_specs())
