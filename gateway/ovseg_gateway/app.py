@@ -1,0 +1,59 @@
+"""The application: routes, middleware, error handlers, and what lives as long as it runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI
+
+from ovseg.settings import Settings
+from ovseg_gateway import segmentation_routes, status_routes
+from ovseg_gateway.errors import install_error_handlers
+from ovseg_gateway.inference import InferenceClient
+from ovseg_gateway.metrics import Metrics
+from ovseg_gateway.middleware import BodyLimitMiddleware, InstrumentationMiddleware
+from ovseg_gateway.state import Gateway, open_gateway
+
+
+def create_app(settings: Settings, *, client: InferenceClient | None = None) -> FastAPI:
+    """Make the gateway for one set of settings.
+
+    Args:
+        settings: addresses, limits and defaults.
+        client: replaces the connection to Triton at `settings.triton_grpc_address`.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_gateway(settings, client) as gateway:
+            app.state.gateway = gateway
+            yield
+
+    app = FastAPI(
+        title="Promptable segmentation",
+        version=_version(),
+        description="Masks for boxes and points, from SAM on Triton.",
+        lifespan=lifespan,
+    )
+    app.state.metrics = Metrics()
+    app.include_router(segmentation_routes.router)
+    app.include_router(status_routes.router)
+    install_error_handlers(app)
+    app.add_middleware(BodyLimitMiddleware, limit=settings.max_body_bytes)
+    app.add_middleware(InstrumentationMiddleware, metrics=app.state.metrics)
+    return app
+
+
+def start_draining(app: FastAPI) -> None:
+    """Make `/health/ready` answer 503 so that callers go elsewhere; requests still work."""
+    gateway: Gateway = app.state.gateway
+    gateway.draining = True
+
+
+def _version() -> str:
+    try:
+        return version("ovseg")
+    except PackageNotFoundError:
+        return "0"

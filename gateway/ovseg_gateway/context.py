@@ -1,0 +1,81 @@
+"""What the gateway knows about one request: its log id and where the time went."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+from starlette.types import Scope
+
+LOG_ID_LIMIT = 128
+"""Characters of a log id that go into log lines and to Triton; an answer echoes all of it."""
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """Lives as long as one request; the middleware makes it, handlers fill it."""
+
+    log_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    log_id_settled: bool = False
+    """Whether the body has been searched for the caller's `logId`."""
+    started: float = field(default_factory=time.perf_counter)
+    durations: dict[str, float] = field(default_factory=dict)
+    """Seconds spent in each named part."""
+
+    @property
+    def short_log_id(self) -> str:
+        """The log id as log lines and Triton get it."""
+        return self.log_id[:LOG_ID_LIMIT]
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the request's head arrived."""
+        return time.perf_counter() - self.started
+
+    @contextmanager
+    def measure(self, part: str) -> Iterator[None]:
+        """Add the block's duration to `durations[part]`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            self.durations[part] = self.durations.get(part, 0.0) + spent
+
+    def adopt_log_id(self, payload: object) -> None:
+        """Take the caller's `logId` out of a decoded body, if there is one that can be echoed."""
+        self.log_id_settled = True
+        log_id = payload.get("logId") if isinstance(payload, dict) else None
+        if isinstance(log_id, str) and log_id and _is_unicode(log_id):
+            self.log_id = log_id
+
+    def server_timing(self) -> str:
+        """Value of the `Server-Timing` header, durations in milliseconds."""
+        parts = [*self.durations.items(), ("total", self.elapsed)]
+        return ", ".join(f"{name};dur={seconds * 1e3:.2f}" for name, seconds in parts)
+
+
+def attach_context(scope: Scope) -> RequestContext:
+    """Start the context of an ASGI request; `context_of` finds it again."""
+    context = RequestContext()
+    scope.setdefault("state", {})["context"] = context
+    return context
+
+
+def context_of(request: Request) -> RequestContext:
+    """The context that the middleware attached to the request."""
+    context: RequestContext = request.state.context
+    return context
+
+
+def _is_unicode(text: str) -> bool:
+    """False for text with lone surrogates, which JSON can carry and UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,171 @@
+"""The one call to Triton: prompts -> tensors, tensors -> masks, gRPC errors -> HTTP errors."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from tritonclient.grpc import InferInput, InferRequestedOutput
+from tritonclient.utils import InferenceServerException
+
+from ovseg_gateway.errors import (
+    InferenceFailedError,
+    InferenceTimeoutError,
+    InvalidRequestError,
+    UnavailableError,
+)
+
+MODEL_NAME = "open_vocabulary_segmentation"
+
+PromptType = Literal["box", "point"]
+
+# SAM's point labels (segment_anything/modeling/prompt_encoder.py).
+_POINT_LABELS = {"point": (1,), "box": (2, 3)}
+
+_FIELDS_OF_TENSORS = {
+    "image": "body.image",
+    "point_coords": "body.prompt",
+    "point_labels": "body.prompt",
+    "mask_input": "body.maskInput",
+    "multimask": "body.multimask",
+}
+# A stage's message, behind what Triton puts in front of it: "[request id: x] in ensemble 'y', ".
+_STAGE_MESSAGE = re.compile(
+    rf"(?:^|\] |', )(?P<tensor>{'|'.join(_FIELDS_OF_TENSORS)}): (?P<text>.*)\Z", re.DOTALL
+)
+
+logger = logging.getLogger(__name__)
+
+
+class InferenceClient(Protocol):
+    """The part of `tritonclient.grpc.aio.InferenceServerClient` that is used here."""
+
+    async def infer(self, model_name: str, inputs: list[Any], **options: Any) -> Any: ...
+
+    async def is_server_ready(self, *, client_timeout: float | None = None) -> bool: ...
+
+    async def is_model_ready(
+        self, model_name: str, *, client_timeout: float | None = None
+    ) -> bool: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """What Triton found for N prompts."""
+
+    counts: list[str]
+    """COCO compressed run-length text, one for each prompt."""
+    size: tuple[int, int]
+    """Height and width of the image, EXIF orientation applied."""
+    scores: npt.NDArray[np.float32]
+    """Predicted IoU, [N]; NaN where the model predicts none."""
+    overlay: bytes | None
+    """JPEG with the masks drawn, where it was asked for."""
+
+
+class Segmenter:
+    """Runs the ensemble `open_vocabulary_segmentation`."""
+
+    def __init__(self, client: InferenceClient) -> None:
+        self._client = client
+
+    async def segment(
+        self,
+        image: bytes,
+        rows: Sequence[Sequence[float]],
+        prompt_type: PromptType,
+        *,
+        visualize: bool,
+        request_id: str,
+        timeout_s: float,
+    ) -> Segmentation:
+        """Segment an encoded image with N rows of coordinates (pixels), one mask a row.
+
+        Raises:
+            InvalidRequestError: a stage found the image or the prompts impossible.
+            UnavailableError: Triton's queue is full, it is stopping, or it cannot be reached.
+            InferenceTimeoutError: no answer within `timeout_s` seconds.
+            InferenceFailedError: anything else; logged with the request id.
+        """
+        outputs = ["counts", "size", "scores", *(["overlay"] if visualize else [])]
+        try:
+            result = await self._client.infer(
+                MODEL_NAME,
+                [_image_input(image), *_prompt_inputs(rows, prompt_type)],
+                outputs=[InferRequestedOutput(name) for name in outputs],
+                request_id=request_id,
+                client_timeout=timeout_s,
+            )
+        except InferenceServerException as error:
+            raise _http_error(error, request_id) from error
+        height, width = result.as_numpy("size")
+        return Segmentation(
+            counts=[text.decode("ascii") for text in result.as_numpy("counts").reshape(-1)],
+            size=(int(height), int(width)),
+            scores=result.as_numpy("scores").reshape(-1),
+            overlay=bytes(result.as_numpy("overlay")[0]) if visualize else None,
+        )
+
+    async def is_ready(self, timeout_s: float) -> bool:
+        """Whether Triton says that the server and the ensemble are ready (no inference)."""
+        try:
+            return await self._client.is_server_ready(
+                client_timeout=timeout_s
+            ) and await self._client.is_model_ready(MODEL_NAME, client_timeout=timeout_s)
+        except InferenceServerException:
+            return False
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._client.close()
+
+
+def prompt_tensors(
+    rows: Sequence[Sequence[float]], prompt_type: PromptType
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+    """SAM's form of N boxes [x0, y0, x1, y1] or N points [x, y], in pixels.
+
+    Returns:
+        `point_coords` [N, P, 2] and `point_labels` [N, P]; P = 2 corners for boxes, 1 for points.
+    """
+    labels = _POINT_LABELS[prompt_type]
+    coords = np.asarray(rows, dtype=np.float32).reshape(len(rows), len(labels), 2)
+    return coords, np.tile(np.asarray(labels, dtype=np.int32), (len(rows), 1))
+
+
+def _image_input(image: bytes) -> InferInput:
+    tensor = InferInput("image", [1], "BYTES")
+    tensor.set_data_from_numpy(np.array([image], dtype=np.object_))
+    return tensor
+
+
+def _prompt_inputs(rows: Sequence[Sequence[float]], prompt_type: PromptType) -> list[InferInput]:
+    coords, labels = prompt_tensors(rows, prompt_type)
+    points = InferInput("point_coords", list(coords.shape), "FP32")
+    points.set_data_from_numpy(coords)
+    kinds = InferInput("point_labels", list(labels.shape), "INT32")
+    kinds.set_data_from_numpy(labels)
+    return [points, kinds]
+
+
+def _http_error(error: InferenceServerException, request_id: str) -> Exception:
+    """The HTTP form of a gRPC error; what is not the caller's business goes to the log only."""
+    status = (error.status() or "").removeprefix("StatusCode.")
+    message = error.message() or ""
+    if status == "INVALID_ARGUMENT" and (found := _STAGE_MESSAGE.search(message)):
+        return InvalidRequestError.single(_FIELDS_OF_TENSORS[found["tensor"]], found["text"])
+    logger.error("inference failed, logId=%r: %s: %s", request_id, status or "no status", message)
+    if status == "INVALID_ARGUMENT":
+        return InvalidRequestError.single("body", "The model cannot take this request")
+    if status == "UNAVAILABLE":
+        return UnavailableError("The service is busy or restarting; try again")
+    if status == "DEADLINE_EXCEEDED":
+        return InferenceTimeoutError("The request took too long")
+    return InferenceFailedError()

@@ -1,0 +1,69 @@
+"""Whether the service can answer now: found out by answering, not by asking Triton's flags.
+
+Triton goes on calling a model ready after the process behind it has died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import time
+
+from ovseg_gateway.errors import GatewayError, InvalidRequestError
+from ovseg_gateway.inference import Segmenter
+
+# An 8x8 grey PNG; Triton's cache knows it after the first probe.
+PROBE_IMAGE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAEElEQVR42mNsYIAAJgaKGAAmCACQtTEKkQAAAABJ"
+    "RU5ErkJggg=="
+)
+_PROBE_BOX = [[1.0, 1.0, 6.0, 6.0]]
+_FRESH_S = 5.0
+_FLAGS_TIMEOUT_S = 2.0
+_PROBE_TIMEOUT_S = 10.0
+
+logger = logging.getLogger(__name__)
+
+
+class Readiness:
+    """Remembers the last proof that inference works and makes a new one when it is stale."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self._segmenter = segmenter
+        self._proven_at = float("-inf")
+        self._lock = asyncio.Lock()
+
+    def note_success(self) -> None:
+        """Count a caller's successful request as proof."""
+        self._proven_at = time.monotonic()
+
+    async def is_ready(self) -> bool:
+        """True after an inference within the last few seconds; runs a tiny one if there was none.
+
+        Concurrent callers share one probe.
+        """
+        async with self._lock:
+            if time.monotonic() - self._proven_at > _FRESH_S and await self._probe():
+                self.note_success()
+            return time.monotonic() - self._proven_at <= _FRESH_S
+
+    async def _probe(self) -> bool:
+        if not await self._segmenter.is_ready(_FLAGS_TIMEOUT_S):
+            return False
+        try:
+            await self._segmenter.segment(
+                PROBE_IMAGE,
+                _PROBE_BOX,
+                "box",
+                visualize=False,
+                request_id="readiness",
+                timeout_s=_PROBE_TIMEOUT_S,
+            )
+        except InvalidRequestError as error:
+            # A model without box prompts refuses them in its last stage: it does answer.
+            return any(problem.loc == "body.prompt" for problem in error.problems)
+        except GatewayError as error:
+            logger.warning("not ready: %s", error)
+            return False
+        return True

@@ -1,0 +1,89 @@
+"""The REST contract as pydantic models: the request that is validated, the answers for the docs.
+
+Field names, types and what is accepted (numeric strings, 0 and 1 as booleans) follow PaddleX's
+open-vocabulary segmentation service. Answers are not validated again on their way out: the models
+below `SegmentationRequest` only document them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+_ROW_LIMIT = 64
+"""Bounds the work on a hostile row; the exact length depends on the kind of prompt."""
+
+
+def _check_prompt_type(value: str) -> str:
+    if value not in ("box", "point"):
+        raise PydanticCustomError("literal_error", "Input should be 'box' or 'point'")
+    return value
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel)
+
+
+class SegmentationRequest(_Model):
+    """One image and what to find in it; fields that are not listed are ignored."""
+
+    image: str = Field(
+        description="The image file as base64 text, as a base64 data: URI, or an http(s) URL."
+    )
+    prompt: list[Annotated[list[FiniteFloat], Field(max_length=_ROW_LIMIT)]] = Field(
+        description="One row for each mask: [x0, y0, x1, y1] of a box or [x, y] of a point, in "
+        "pixels of the image, x to the right, y down."
+    )
+    prompt_type: Annotated[str, AfterValidator(_check_prompt_type)] = Field(
+        description="What the rows of `prompt` are.", json_schema_extra={"enum": ["box", "point"]}
+    )
+    visualize: bool | None = Field(
+        None, description="Whether the answer holds a picture; null: the server's setting."
+    )
+    log_id: str | None = Field(None, description="Returned in the answer; made up when missing.")
+
+
+class Mask(_Model):
+    """One mask in COCO's compressed run-length encoding."""
+
+    size: tuple[int, int] = Field(description="Height and width.")
+    counts: str = Field(description="With `size`, what `pycocotools.mask.decode` takes.")
+    rle_result: str = Field(description="The same text under PaddleX's name.")
+
+
+class MaskInfo(_Model):
+    """What a mask answers to."""
+
+    label: Literal["box_prompt", "point_prompt"]
+    prompt: list[float] = Field(description="The row of the request.")
+    score: float | None = Field(
+        None, description="The model's estimate of the mask's IoU; missing where it makes none."
+    )
+
+
+class SegmentationResult(_Model):
+    """Masks in the order of the request's rows."""
+
+    masks: list[Mask]
+    mask_infos: list[MaskInfo]
+    image: str | None = Field(None, description="JPEG with the masks drawn, base64 text.")
+
+
+class SegmentationResponse(_Model):
+    """A successful answer."""
+
+    log_id: str
+    result: SegmentationResult
+    error_code: Literal[0] = 0
+    error_msg: Literal["Success"] = "Success"
+
+
+class StatusResponse(_Model):
+    """An answer without a result: a health check, or an error with errorCode = HTTP status."""
+
+    log_id: str
+    error_code: int
+    error_msg: str

@@ -1,0 +1,99 @@
+"""`POST /open-vocabulary-segmentation`."""
+
+from __future__ import annotations
+
+import base64
+import math
+from typing import Any, cast
+
+import orjson
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ovseg_gateway.context import context_of
+from ovseg_gateway.inference import PromptType, Segmentation
+from ovseg_gateway.request_parsing import read_segmentation_request
+from ovseg_gateway.schemas import SegmentationRequest, SegmentationResponse, StatusResponse
+from ovseg_gateway.state import gateway_of
+
+PATH = "/open-vocabulary-segmentation"
+_ERRORS = {
+    400: "The body is not text.",
+    413: "The body is too large.",
+    422: "`errorMsg` lists what is wrong, as JSON text.",
+    500: "The service failed.",
+    503: "The service is busy or restarting; see Retry-After.",
+    504: "The request took too long.",
+}
+
+router = APIRouter()
+
+
+@router.post(
+    PATH,
+    operation_id="infer",
+    summary="Segment an image by boxes or points",
+    response_model=None,
+    responses={
+        200: {"model": SegmentationResponse, "description": "One mask for each row of `prompt`."},
+        **{
+            status: {"model": StatusResponse, "description": text}
+            for status, text in _ERRORS.items()
+        },
+    },
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": SegmentationRequest.model_json_schema()}},
+        }
+    },
+)
+async def segment(request: Request) -> Response:
+    """Find, for each box or point, the object that it marks."""
+    gateway = gateway_of(request)
+    context = context_of(request)
+    parsed = await read_segmentation_request(request, gateway.settings)
+    visualize = gateway.settings.visualize if parsed.visualize is None else parsed.visualize
+    image = await gateway.images.load(parsed.image, context)
+    with context.measure("triton"):
+        segmentation = await gateway.segmenter.segment(
+            image,
+            parsed.prompt,
+            cast(PromptType, parsed.prompt_type),
+            visualize=visualize,
+            request_id=context.short_log_id,
+            timeout_s=gateway.settings.request_timeout_s,
+        )
+    gateway.readiness.note_success()
+    with context.measure("answer"):
+        content = orjson.dumps(
+            {
+                "logId": context.log_id,
+                "result": result_of(parsed, segmentation),
+                "errorCode": 0,
+                "errorMsg": "Success",
+            },
+            option=orjson.OPT_SERIALIZE_NUMPY,
+        )
+    return Response(content, media_type="application/json")
+
+
+def result_of(request: SegmentationRequest, segmentation: Segmentation) -> dict[str, Any]:
+    """The `result` of an answer, in PaddleX's names; see `schemas.SegmentationResult`."""
+    label = f"{request.prompt_type}_prompt"
+    result: dict[str, Any] = {
+        "masks": [
+            {"size": segmentation.size, "counts": counts, "rleResult": counts}
+            for counts in segmentation.counts
+        ],
+        "maskInfos": [
+            {"label": label, "prompt": row}
+            if math.isnan(score)
+            else {"label": label, "prompt": row, "score": score}
+            for row, score in zip(request.prompt, segmentation.scores, strict=True)
+        ],
+    }
+    if segmentation.overlay is not None:
+        result["image"] = base64.b64encode(segmentation.overlay).decode("ascii")
+    return result
