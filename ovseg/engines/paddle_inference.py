@@ -37,7 +37,6 @@ class PaddleEngine:
         )
         config.disable_gpu()
         config.disable_glog_info()
-        config.enable_memory_optim()
         config.set_cpu_math_library_num_threads(threads)
         try:
             self._predictor: Any = inference.create_predictor(config)

@@ -1,0 +1,243 @@
+"""The real `tritonserver` of the nvidia-pytriton wheel, as a child process.
+
+Facts this relies on, found by measuring (nvidia-pytriton 0.7.0, tritonserver 2.51.0): the wheel's
+python backend lacks its stub executable, which lies elsewhere in the wheel; the stub ignores
+PYTHONPATH and takes its environment from the `python3` found first on PATH; with numpy 2 it passes
+empty tensors without any error.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from ovseg.server.errors import ServerStartError
+from ovseg.server.ports import check_port_free
+from ovseg.server.shared_memory import (
+    remove_regions,
+    remove_stale_regions,
+    shared_memory_prefix,
+)
+from ovseg.settings import Settings
+
+LOG_FILE_NAME = "triton.log"
+STOP_TIMEOUT_S = 15.0
+_PR_SET_PDEATHSIG = 1
+# "failed to load 'x' version 1: Internal: ValueError: why\n\nAt:\n  file(line)…", newlines escaped.
+_STAGE_FAILURE = re.compile(
+    r"failed to load '(?P<stage>\w+)' version \d+: \w+: (?P<cause>.*?)(?:\\n|\"?$)", re.MULTILINE
+)
+
+
+class TritonProcess:
+    """Start, watch and stop one tritonserver.
+
+    Use as a context manager: leaving it stops the server, its stubs, and removes its shared
+    memory and its run directory.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+        self._run_directory = tempfile.TemporaryDirectory(prefix="ovseg-")
+        self._shm_prefix = shared_memory_prefix(os.getpid())
+
+    @property
+    def log_file(self) -> Path:
+        """Triton's log; removed with the run directory."""
+        return Path(self._run_directory.name) / LOG_FILE_NAME
+
+    def start(self) -> None:
+        """Start the process; returns before it is ready.
+
+        Raises:
+            ServerStartError: a port is taken, numpy is 2 or newer, or the wheel is incomplete.
+        """
+        check_numpy()
+        for port, name in (
+            (self._settings.grpc_port, "OVSEG_GRPC_PORT"),
+            (self._settings.triton_http_port, "OVSEG_TRITON_HTTP_PORT"),
+            (self._settings.metrics_port, "OVSEG_METRICS_PORT"),
+        ):
+            check_port_free(self._settings.host, port, name)
+        remove_stale_regions()
+        wheel = find_wheel()
+        backends = Path(self._run_directory.name) / "backends"
+        link_python_backend(wheel, backends)
+        with self.log_file.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command(wheel, backends),
+                env=self._environment(wheel),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C goes to us alone, so that requests can drain before Triton stops.
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+
+    def poll(self) -> int | None:
+        """The exit code if the process has ended, else None."""
+        return self._process.poll() if self._process else None
+
+    def wait_ready(self) -> None:
+        """Wait until Triton says that it and all its models are ready.
+
+        Raises:
+            ServerStartError: it ended or is not ready within `start_timeout_s`; the message
+                carries the cause from Triton's log.
+        """
+        import tritonclient.grpc as triton
+
+        deadline = time.monotonic() + self._settings.start_timeout_s
+        address = f"{self._settings.host}:{self._settings.grpc_port}"
+        with triton.InferenceServerClient(address) as client:
+            while True:
+                if (code := self.poll()) is not None:
+                    raise ServerStartError(
+                        f"tritonserver ended with exit code {code}: {self.failure_cause()}"
+                    )
+                try:
+                    if client.is_server_ready(client_timeout=1.0):
+                        return
+                except triton.InferenceServerException:
+                    pass  # Not listening yet.
+                if time.monotonic() > deadline:
+                    raise ServerStartError(
+                        f"tritonserver is not ready after {self._settings.start_timeout_s:g} s "
+                        f"(OVSEG_START_TIMEOUT_S): {self.failure_cause()}"
+                    )
+                time.sleep(0.05)
+
+    def failure_cause(self) -> str:
+        """The line of Triton's log that says best why it failed."""
+        if not self.log_file.exists():
+            return "no log was written"
+        log = self.log_file.read_text("utf-8", "replace")
+        # A stage's own exception is the cause; what Triton logs after it only repeats that.
+        if stage := _STAGE_FAILURE.search(log):
+            return f"stage {stage['stage']}: {stage['cause']}"
+        errors = [line for line in log.splitlines() if line.startswith(("E", "error"))]
+        lines = [line for line in errors if "CUDA" not in line] or log.splitlines()
+        return lines[0].split("] ", 1)[-1].strip() if lines else "its log is empty"
+
+    def stop(self) -> None:
+        """Stop the server and its stubs, and clean up; may be called more than once."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+        remove_regions(self._shm_prefix)
+        self._run_directory.cleanup()
+
+    def __enter__(self) -> TritonProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _command(self, wheel: Path, backends: Path) -> list[str]:
+        settings = self._settings
+        command = [
+            str(wheel / "tritonserver/bin/tritonserver"),
+            f"--model-repository={settings.model_repository}",
+            # Explicit control lets a stage whose stub crashed be unloaded and loaded again.
+            "--model-control-mode=explicit",
+            "--load-model=*",
+            "--disable-auto-complete-config",
+            f"--backend-directory={backends}",
+            f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",
+            f"--http-address={settings.host}",
+            f"--http-port={settings.triton_http_port}",
+            f"--grpc-address={settings.host}",
+            f"--grpc-port={settings.grpc_port}",
+            f"--metrics-address={settings.host}",
+            f"--metrics-port={settings.metrics_port}",
+            "--allow-gpu-metrics=false",
+            "--exit-timeout-secs=10",
+        ]
+        if settings.cache_size_bytes:
+            command += [
+                f"--cache-directory={wheel / 'tritonserver/caches'}",
+                f"--cache-config=local,size={settings.cache_size_bytes}",
+            ]
+        return command
+
+    def _environment(self, wheel: Path) -> dict[str, str]:
+        environment = dict(os.environ)
+        for name, value in self._settings.model_dump(mode="json", exclude_none=True).items():
+            # The stages read the very settings of this process, not what it inherited.
+            environment[f"OVSEG_{name.upper()}"] = str(value)
+        python_bin = Path(sys.executable).parent
+        libraries = [
+            str(wheel.parent / "nvidia_pytriton.libs"),
+            sysconfig.get_config_var("LIBDIR") or "",
+            environment.get("LD_LIBRARY_PATH", ""),
+        ]
+        environment["LD_LIBRARY_PATH"] = ":".join(filter(None, libraries))
+        environment["PATH"] = f"{python_bin}:{environment.get('PATH', '')}"
+        # Paddle's MKL takes its slowest path on AMD unless told that the CPU has AVX2.
+        environment.setdefault("MKL_DEBUG_CPU_TYPE", "5")
+        environment.setdefault("OMP_NUM_THREADS", str(self._settings.threads))
+        return environment
+
+
+def check_numpy() -> None:
+    """Refuse numpy 2, with which the embedded Triton silently loses tensors.
+
+    Raises:
+        ServerStartError: numpy is 2 or newer.
+    """
+    if int(np.__version__.split(".")[0]) >= 2:
+        raise ServerStartError(
+            f"numpy {np.__version__} is installed, but this Triton's python backend needs "
+            "numpy below 2: pip install 'numpy<2'"
+        )
+
+
+def find_wheel() -> Path:
+    """Folder of the installed `pytriton` package, which carries tritonserver.
+
+    Raises:
+        ServerStartError: the nvidia-pytriton wheel is not installed.
+    """
+    spec = importlib.util.find_spec("pytriton")
+    if spec is None or spec.origin is None:
+        raise ServerStartError("tritonserver is missing: pip install nvidia-pytriton")
+    return Path(spec.origin).parent
+
+
+def link_python_backend(wheel: Path, backends: Path) -> None:
+    """Make a backend directory whose python backend has this Python's stub.
+
+    Raises:
+        ServerStartError: the wheel has no stub for the running Python.
+    """
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    stub = wheel / "tritonserver/python_backend_stubs" / version / "triton_python_backend_stub"
+    if not stub.is_file():
+        raise ServerStartError(f"the nvidia-pytriton wheel has no stub for Python {version}")
+    python_backend = backends / "python"
+    python_backend.mkdir(parents=True)
+    source = wheel / "tritonserver/backends/python"
+    for file in (source / "libtriton_python.so", source / "triton_python_backend_utils.py", stub):
+        (python_backend / file.name).symlink_to(file)
+
+
+def _die_with_parent() -> None:
+    # Runs in the child between fork and exec: if the supervisor is killed, Triton stops too.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
