@@ -55,7 +55,7 @@ class RelativePositionAttention(nn.Layer):
         self.register_buffer("offsets", paddle.to_tensor(offsets.ravel()), persistable=False)
         eye = np.eye(size, dtype=np.float32)
         key_codes = np.concatenate([np.repeat(eye, size, axis=0), np.tile(eye, (size, 1))], axis=1)
-        self.register_buffer("key_codes", paddle.to_tensor(key_codes[None]), persistable=False)
+        self.register_buffer("key_codes", paddle.to_tensor(key_codes), persistable=False)
 
     def forward(self, tokens: paddle.Tensor) -> paddle.Tensor:
         """[B, grid * grid, dim] -> [B, grid * grid, dim], tokens in row-major order."""
@@ -73,22 +73,23 @@ class RelativePositionAttention(nn.Layer):
     def _attend(self, qkv: paddle.Tensor) -> paddle.Tensor:
         """Attention within each area: [B', area * area, 3 * dim] -> [B', area * area, dim]."""
         num_tokens = self.area_size**2
-        qkv = qkv.reshape([-1, num_tokens, 3, self.num_heads, self.head_dim])
-        # Batch and heads share one axis: [3, B' * heads, tokens, head_dim].
-        qkv = qkv.transpose([2, 0, 3, 1, 4]).reshape([3, -1, num_tokens, self.head_dim])
-        query, key, value = qkv.unbind(axis=0)
-
+        head_shape = [-1, num_tokens, self.num_heads, self.head_dim]
+        # Each [B', heads, tokens, head_dim].
+        query, key, value = (
+            part.reshape(head_shape).transpose([0, 2, 1, 3]) for part in qkv.split(3, axis=-1)
+        )
         query = paddle.concat([query * self.head_dim**-0.5, self._position_scores(query)], axis=-1)
         # `key[..., :1] * 0` spreads the codes over the (dynamic) batch axis.
-        key = paddle.concat([key, self.key_codes + key[:, :, :1] * 0.0], axis=-1)
+        key = paddle.concat([key, self.key_codes + key[..., :1] * 0.0], axis=-1)
         weights = nn.functional.softmax(paddle.matmul(query, key, transpose_y=True), axis=-1)
         attended = paddle.matmul(weights, value)
-
-        attended = attended.reshape([-1, self.num_heads, num_tokens, self.head_dim])
         return attended.transpose([0, 2, 1, 3]).reshape([-1, num_tokens, self.dim])
 
     def _position_scores(self, query: paddle.Tensor) -> paddle.Tensor:
-        """Scores of every query against each key row, then each key column: [.., tokens, 2a]."""
+        """Scores of every query against each key row, then each key column.
+
+        [B', heads, tokens, head_dim] -> [B', heads, tokens, 2 * area].
+        """
         size = self.area_size
         table_shape = [size, size, self.head_dim]
         row_table = paddle.gather(self.rel_pos_h, self.offsets).reshape(table_shape)
@@ -99,7 +100,7 @@ class RelativePositionAttention(nn.Layer):
         by_column = grid.transpose([0, 2, 1, 3])
         column_scores = paddle.matmul(by_column, column_table, transpose_y=True)
         scores = paddle.concat([row_scores, column_scores.transpose([0, 2, 1, 3])], axis=-1)
-        return scores.reshape([-1, size * size, 2 * size])
+        return scores.reshape([-1, self.num_heads, size * size, 2 * size])
 
 
 class TransformerBlock(nn.Layer):
@@ -131,9 +132,13 @@ def split_windows(tokens: paddle.Tensor, grid_size: int, window_size: int) -> pa
     padding = num_windows * window_size - grid_size
     grid = tokens.reshape([-1, grid_size, grid_size, channels])
     if padding:
-        grid = nn.functional.pad(grid, [0, padding, 0, padding], value=0.0, data_format="NHWC")
-    grid = grid.reshape([-1, num_windows, window_size, num_windows, window_size, channels])
-    return grid.transpose([0, 1, 3, 2, 4, 5]).reshape([-1, window_size**2, channels])
+        # Concatenated, because both of Paddle's pad operators break under oneDNN (3.3.1): with
+        # NHWC data it leaves the default layout at NDHWC, with all axes named it crashes.
+        grid = paddle.concat([grid, paddle.zeros_like(grid[:, :padding])], axis=1)
+        grid = paddle.concat([grid, paddle.zeros_like(grid[:, :, :padding])], axis=2)
+    # A row of a window, `window_size * channels` values, moves in one piece.
+    strips = grid.reshape([-1, window_size, num_windows, window_size * channels])
+    return strips.transpose([0, 2, 1, 3]).reshape([-1, window_size**2, channels])
 
 
 def join_windows(windows: paddle.Tensor, grid_size: int, window_size: int) -> paddle.Tensor:
@@ -141,8 +146,8 @@ def join_windows(windows: paddle.Tensor, grid_size: int, window_size: int) -> pa
     channels = windows.shape[-1]
     num_windows = -(-grid_size // window_size)
     padded_size = num_windows * window_size
-    grid = windows.reshape([-1, num_windows, num_windows, window_size, window_size, channels])
-    grid = grid.transpose([0, 1, 3, 2, 4, 5]).reshape([-1, padded_size, padded_size, channels])
+    strips = windows.reshape([-1, num_windows, window_size, window_size * channels])
+    grid = strips.transpose([0, 2, 1, 3]).reshape([-1, padded_size, padded_size, channels])
     return grid[:, :grid_size, :grid_size].reshape([-1, grid_size**2, channels])
 
 

@@ -25,10 +25,11 @@ class LayerNorm2d(nn.Layer):
         self.bias = self.create_parameter([channels], is_bias=True)
 
     def forward(self, features: paddle.Tensor) -> paddle.Tensor:
-        centred = features - features.mean(axis=1, keepdim=True)
-        variance = (centred * centred).mean(axis=1, keepdim=True)
-        normalised = centred / paddle.sqrt(variance + self.epsilon)
-        return normalised * self.weight.reshape([1, -1, 1, 1]) + self.bias.reshape([1, -1, 1, 1])
+        # Channels last, so that one fused layer norm does it.
+        channels = self.weight.shape
+        rows = features.transpose([0, 2, 3, 1])
+        rows = nn.functional.layer_norm(rows, channels, self.weight, self.bias, self.epsilon)
+        return rows.transpose([0, 3, 1, 2])
 
 
 class FeedForward(nn.Layer):
