@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import binascii
+import base64
 from urllib.parse import unquote
 
 from ovseg_gateway.context import RequestContext
@@ -69,7 +69,7 @@ def decode_base64(text: str, max_bytes: int) -> bytes:
             longer than `max_bytes` need.
     """
     try:
-        return binascii.a2b_base64(text, strict_mode=True)
+        return base64.b64decode(text, validate=True)
     except ValueError:
         pass  # the common form is settled above; now the tolerated ones, at their own cost
     compact = text.translate(_WHITESPACE).translate(_URL_SAFE)
@@ -79,7 +79,7 @@ def decode_base64(text: str, max_bytes: int) -> bytes:
     if len(compact) - len(unpadded) > 2:
         raise ImageSourceError("the image is not valid base64: too much padding")
     try:
-        return binascii.a2b_base64(unpadded + "=" * (-len(unpadded) % 4), strict_mode=True)
+        return base64.b64decode(unpadded + "=" * (-len(unpadded) % 4), validate=True)
     except ValueError:
         raise ImageSourceError(
             "the image must be base64 text, a base64 data: URI or an http(s) URL; "

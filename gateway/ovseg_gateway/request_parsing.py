@@ -32,10 +32,12 @@ async def read_segmentation_request(request: Request, settings: Settings) -> Seg
     with context.measure("json"):
         if not body:
             raise InvalidRequestError.single("body", "Field required", type="missing")
-        payload = _decode(body)
-        context.adopt_log_id(payload)
+        # A body that does not say it is JSON is not read as such: pydantic refuses the bytes.
+        payload = _decode(body) if _says_json(request) else body
+        if payload is not body:
+            context.adopt_log_id(payload)
         _check_row_count(payload, settings.max_prompts)
-        parsed = _validate(payload if _says_json(request) else body)
+        parsed = _validate(payload)
         check_prompts(parsed, settings.max_coordinate)
     return parsed
 

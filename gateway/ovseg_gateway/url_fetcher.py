@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import anyio
 import httpcore
 import httpx
 
@@ -93,7 +94,7 @@ class ImageFetcher:
                 redirects, too large, too slow, or a network failure.
         """
         try:
-            async with asyncio.timeout(self._timeout_s):
+            with anyio.fail_after(self._timeout_s):
                 return await self._follow(_parse(url))
         except TimeoutError:
             raise FetchError(f"the URL took longer than {self._timeout_s:g} s") from None
