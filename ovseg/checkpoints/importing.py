@@ -1,0 +1,137 @@
+"""Install a checkpoint: check it, build the network, write the serving artefacts."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from ovseg.checkpoints.checkpoint_file import read_checkpoint
+from ovseg.checkpoints.errors import CheckpointError, UnknownVariantError
+from ovseg.checkpoints.state_dict import Slot, check_state_dict, fill_network, find_slots
+from ovseg.manifest import ArtefactFile, ModelManifest
+from ovseg.network.segment_anything import SegmentAnything
+from ovseg.network.serving import EncoderProgram, PromptDecoderProgram, save_program
+from ovseg.network.variants import VARIANTS, Variant
+
+ENCODER_FOLDER = "encoder"
+PROMPT_DECODER_FOLDER = "prompt_decoder"
+
+
+def import_checkpoint(
+    source: Path,
+    variant: str,
+    model_dir: Path,
+    name: str | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> ModelManifest:
+    """Write `<model_dir>/<name>/` from a checkpoint.
+
+    The model is complete or absent: everything is written into a temporary folder beside it,
+    which takes its place (and that of an installed model of the same name) at the end.
+
+    Args:
+        source: Meta's `.pth`, or a `.safetensors` file with the same keys and layouts.
+        variant: a name of `VARIANTS`, such as "sam_vit_b".
+        model_dir: folder of installed models; made if it is missing.
+        name: the installed model's name; the variant's by default.
+        progress: called with a line for people at each step.
+
+    Returns:
+        The manifest that was written.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be imported; the message is one line.
+    """
+    tell = progress or _tell_nobody
+    name = name or variant
+    if variant not in VARIANTS:
+        raise UnknownVariantError(
+            f"{variant} is not a variant of the network; choose from {', '.join(VARIANTS)}"
+        )
+    if Path(name).name != name or name.startswith("."):
+        raise CheckpointError(f"{name!r} cannot be the name of a model's folder")
+    configuration = VARIANTS[variant]
+
+    tell(f"reading {source.name}")
+    tensors = read_checkpoint(source)
+    network = SegmentAnything(configuration)
+    slots = find_slots(network)
+    check_state_dict(slots, tensors, source.name, variant)
+    fill_network(slots, tensors)
+    source_sha256 = file_sha256(source)
+
+    model_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=model_dir) as workspace:
+        folder = Path(workspace) / "new"
+        tell("writing the encoder program")
+        save_program(EncoderProgram(network), folder / ENCODER_FOLDER)
+        tell("writing the prompt decoder program")
+        save_program(PromptDecoderProgram(network), folder / PROMPT_DECODER_FOLDER)
+        manifest = _describe(
+            name=name,
+            configuration=configuration,
+            slots=slots,
+            source=source.name,
+            source_sha256=source_sha256,
+            folder=folder,
+        )
+        manifest.save(folder)
+        _replace_folder(model_dir / name, folder, retired=Path(workspace) / "old")
+    tell(f"installed {name} in {model_dir / name}")
+    return manifest
+
+
+def file_sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _describe(
+    *,
+    name: str,
+    configuration: Variant,
+    slots: dict[str, Slot],
+    source: str,
+    source_sha256: str,
+    folder: Path,
+) -> ModelManifest:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return ModelManifest(
+        name=name,
+        variant=configuration.name,
+        kind="split",
+        input_size=configuration.input_size,
+        embedding_shape=configuration.embedding_shape,
+        parameters=sum(math.prod(slot.stored_shape) for slot in slots.values()),
+        source=source,
+        source_sha256=source_sha256,
+        files=tuple(
+            ArtefactFile(
+                path=path.relative_to(folder).as_posix(),
+                size_bytes=path.stat().st_size,
+                sha256=file_sha256(path),
+            )
+            for path in paths
+        ),
+    )
+
+
+def _replace_folder(target: Path, new: Path, retired: Path) -> None:
+    """Move `new` to `target`; what was there goes to `retired`, and comes back if that fails."""
+    if not target.exists():
+        new.rename(target)
+        return
+    target.rename(retired)
+    try:
+        new.rename(target)
+    except BaseException:
+        retired.rename(target)
+        raise
+
+
+def _tell_nobody(_line: str) -> None:
+    """Progress that nobody follows."""

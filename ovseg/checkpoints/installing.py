@@ -1,0 +1,58 @@
+"""Installing a model: all of it or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ovseg.manifest import MANIFEST_FILE_NAME, ArtefactFile
+
+
+@contextmanager
+def installing(model_dir: Path, name: str) -> Iterator[Path]:
+    """A folder to write a model into, which becomes `<model_dir>/<name>` when the block ends.
+
+    If the block raises (Ctrl-C too), the folder is removed and an installed model of that name
+    stays as it was.
+    """
+    model_dir.mkdir(parents=True, exist_ok=True)
+    being_made = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=model_dir))
+    try:
+        yield being_made
+        being_made.chmod(0o755)  # mkdtemp's is 0o700; another user may run the server
+        installed = model_dir / name
+        if installed.exists():
+            replaced = Path(tempfile.mkdtemp(prefix=f".{name}-replaced-", dir=model_dir))
+            installed.rename(replaced / name)
+            being_made.rename(installed)
+            shutil.rmtree(replaced)
+        else:
+            being_made.rename(installed)
+    finally:
+        shutil.rmtree(being_made, ignore_errors=True)
+
+
+def describe_files(folder: Path) -> tuple[ArtefactFile, ...]:
+    """Path, size and SHA-256 of every file below a folder, except the manifest."""
+    return tuple(
+        ArtefactFile(
+            path=str(path.relative_to(folder)),
+            size_bytes=path.stat().st_size,
+            sha256=sha256_of(path),
+        )
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST_FILE_NAME
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, read in pieces, as hexadecimal text."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
