@@ -23,6 +23,15 @@ def _check_prompt_type(value: str) -> str:
     return value
 
 
+def _check_unicode(value: str) -> str:
+    """Refuse lone surrogates, which JSON can carry and no answer could echo."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise PydanticCustomError("string_unicode", "Input should be valid Unicode") from None
+    return value
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel)
 
@@ -43,7 +52,9 @@ class SegmentationRequest(_Model):
     visualize: bool | None = Field(
         None, description="Whether the answer holds a picture; null: the server's setting."
     )
-    log_id: str | None = Field(None, description="Returned in the answer; made up when missing.")
+    log_id: Annotated[str, AfterValidator(_check_unicode)] | None = Field(
+        None, description="Returned in the answer; made up when missing."
+    )
 
 
 class Mask(_Model):
