@@ -97,7 +97,9 @@ class Settings(BaseSettings):
         85, ge=1, le=100, description="JPEG quality of the picture with masks."
     )
 
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="What goes to the log on standard error."
+    )
 
     @field_validator("model_dir", "model_repository")
     @classmethod

@@ -1,0 +1,63 @@
+# Two commands do everything: `make demo` and `make test`. `make help` lists all.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+REFERENCE_VENV := .venv-reference
+REFERENCE_READY := $(REFERENCE_VENV)/.ready
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-input
+
+.PHONY: help demo serve test test-reference lint lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+demo: $(READY) ## segment a photo end to end with the real server; writes out.jpg
+	@$(BIN)/python -m ovseg.demo
+
+serve: $(READY) ## run the server until Ctrl-C (settings: OVSEG_…, see `.venv/bin/ovseg config`)
+	@exec $(BIN)/ovseg serve
+
+test: $(READY) ## the whole test suite
+	@$(BIN)/python -m pytest
+
+test-reference: $(READY) $(REFERENCE_READY) ## compare with Meta's live segment-anything (needs torch)
+	@goldens=$$(mktemp -d) && trap 'rm -rf "$$goldens"' EXIT && \
+	echo "asking Meta's segment-anything for reference results …" && \
+	$(REFERENCE_VENV)/bin/python tests/golden/make_golden.py --output "$$goldens" && \
+	OVSEG_GOLDEN_DIR="$$goldens" $(BIN)/python -m pytest tests/network tests/checkpoints
+
+lint: $(READY) ## ruff (lint and format) and mypy --strict
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && \
+	$(BIN)/mypy ovseg gateway/ovseg_gateway client/ovseg_client && \
+	for stage in model_repository/*/1/model.py; do $(BIN)/mypy "$$stage"; done
+
+lock: ## write requirements.lock from pyproject.toml
+	@$(PYTHON) -m venv build/lock && build/lock/bin/python $(PIP_INSTALL) uv && \
+	build/lock/bin/uv pip compile pyproject.toml client/pyproject.toml --extra dev --extra grpc \
+	  --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet -o requirements.lock
+
+clean: ## remove the environments, installed models and build output
+	rm -rf $(VENV) $(REFERENCE_VENV) models build out.jpg
+
+$(READY): requirements.lock pyproject.toml client/pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v[:2] <= (3, 13) else \
+	  f"error: Python 3.10 to 3.13 is needed, this is {v.major}.{v.minor}; make PYTHON=python3.11 …")'
+	@echo "[1/3] making the environment $(VENV) …"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@echo "[2/3] installing $$(grep -c '^[a-z].*==' requirements.lock) pinned packages (about 1.7 GB on disk; a minute or two) …"
+	@$(BIN)/python $(PIP_INSTALL) --require-hashes --only-binary :all: -r requirements.lock
+	@echo "[3/3] installing this project …"
+	@$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e . -e client
+	@touch $@
+
+$(REFERENCE_READY): tests/reference/requirements.txt
+	@echo "making $(REFERENCE_VENV) with torch and Meta's segment-anything …"
+	@$(PYTHON) -m venv --clear $(REFERENCE_VENV)
+	@$(REFERENCE_VENV)/bin/python $(PIP_INSTALL) -r tests/reference/requirements.txt
+	@touch $@

@@ -1,0 +1,50 @@
+"""`ovseg`: the sub-commands, and how their errors are shown."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import pydantic
+import typer
+
+from ovseg import __version__
+from ovseg.cli import config_command, import_command, predict_command, serve_command
+
+app = typer.Typer(
+    name="ovseg",
+    help="Serve the Segment Anything Model on NVIDIA Triton, behind PaddleX's REST API.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("serve")(serve_command.serve)
+app.command("predict")(predict_command.predict)
+app.command("import")(import_command.import_model)
+app.command("config")(config_command.config)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ovseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point; a wrong `OVSEG_…` variable is one line, not a traceback."""
+    try:
+        app()
+    except pydantic.ValidationError as error:
+        for problem in error.errors():
+            name = "_".join(str(part) for part in problem["loc"]).upper()
+            typer.secho(f"error: OVSEG_{name}: {problem['msg']}", fg="red", err=True)
+        sys.exit(2)
