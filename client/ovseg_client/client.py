@@ -1,0 +1,97 @@
+"""The client: one class for both protocols."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import numpy.typing as npt
+
+from ovseg_client.images import Image
+from ovseg_client.prediction import Prediction
+from ovseg_client.prompts import make_prompts
+from ovseg_client.transport import PredictRequest, Transport
+
+DEFAULT_ADDRESS = "http://localhost:8080"
+
+
+class Client:
+    """Asks one service for masks; keeps its connection until closed.
+
+    Args:
+        address: `http(s)://host:port` of the gateway, or `grpc(s)://host:port` of Triton (needs
+            the extra `grpc`), which spares base64 and JSON.
+        timeout: longest wait for an answer, in seconds.
+
+    Raises:
+        ValueError: another kind of address.
+        ImportError: a gRPC address without the extra.
+    """
+
+    def __init__(self, address: str = DEFAULT_ADDRESS, *, timeout: float = 120.0) -> None:
+        self._transport = _connect(address, timeout)
+
+    def predict(
+        self,
+        image: Image,
+        *,
+        boxes: npt.ArrayLike | None = None,
+        points: npt.ArrayLike | None = None,
+        labels: npt.ArrayLike | None = None,
+        multimask: bool = False,
+        visualize: bool = False,
+        log_id: str | None = None,
+    ) -> Prediction:
+        """Find the objects that boxes or points mark in an image.
+
+        Args:
+            image: path, http(s) URL, bytes of an image file, or uint8 pixels [H, W, 3] (RGB).
+            boxes: [N, 4], x0 y0 x1 y1 in pixels of the (EXIF-oriented) image; one mask each.
+            points: [N, 2], x y, one mask each; over gRPC also [N, P, 2], P points for one mask.
+            labels: for `points`, 1 on the object (the default) or 0 not on it; over gRPC only.
+            multimask: three candidates for each prompt; over gRPC only.
+            visualize: return a JPEG with the masks drawn, too.
+            log_id: names the request in the service's log and in errors.
+
+        Raises:
+            ValueError, TypeError: arguments that no service could use, or that REST has no
+                form for.
+            OSError: the image file cannot be read.
+            InvalidRequestError: the service refuses the image or the prompts.
+            OvsegError: the service failed, ran out of time, or cannot be reached.
+        """
+        prompts = make_prompts(boxes, points, labels)
+        return self._transport.predict(PredictRequest(image, prompts, multimask, visualize, log_id))
+
+    def is_ready(self) -> bool:
+        """Whether the service would answer now."""
+        return self._transport.is_ready()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._transport.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _connect(address: str, timeout_s: float) -> Transport:
+    scheme, separator, rest = address.partition("://")
+    if separator and rest and scheme in ("http", "https"):
+        from ovseg_client.rest_transport import RestTransport
+
+        return RestTransport(address, timeout_s)
+    if separator and rest and scheme in ("grpc", "grpcs"):
+        from ovseg_client.grpc_transport import GrpcTransport
+
+        return GrpcTransport(rest.rstrip("/"), timeout_s, tls=scheme == "grpcs")
+    raise ValueError(
+        f"{address!r} is no address of the service: http://host:8080 or grpc://host:8001"
+    )
