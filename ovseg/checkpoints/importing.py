@@ -86,8 +86,11 @@ def import_checkpoint(
 
 def file_sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's content."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _describe(

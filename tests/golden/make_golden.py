@@ -36,7 +36,7 @@ def provide_torchvision() -> None:
     must match the build of torch exactly, and would be a large dependency for so little.
     """
     try:
-        import torchvision.ops  # noqa: F401
+        import torchvision.ops
         import torchvision.transforms.functional  # noqa: F401
     except ImportError:
         functional: Any = types.ModuleType("torchvision.transforms.functional")

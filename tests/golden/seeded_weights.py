@@ -57,7 +57,7 @@ def _centre_and_spread(name: str, shape: tuple[int, ...]) -> tuple[float, float]
         return 0.0, 0.5
     if len(shape) == 1:  # the weight of a norm
         return 1.0, 0.2
-    if "_embed" in name or "_token" in name and len(shape) == 2 and shape[0] <= 4:
+    if "_embed" in name or ("_token" in name and len(shape) == 2 and shape[0] <= 4):
         return 0.0, 1.0
     # Transposed convolutions are [in, out, h, w], all others [out, in, …].
     fan_in = shape[0] if "output_upscaling" in name else math.prod(shape[1:])
