@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from ovseg.checkpoints.checkpoint_file import read_checkpoint
 from ovseg.checkpoints.errors import CheckpointError, UnknownVariantError
-from ovseg.checkpoints.state_dict import Slot, check_state_dict, fill_network, find_slots
-from ovseg.manifest import ArtefactFile, ModelManifest
+from ovseg.checkpoints.installing import describe_files, installing, sha256_of
+from ovseg.checkpoints.state_dict import check_state_dict, fill_network, find_slots
+from ovseg.manifest import ModelManifest
 from ovseg.network.segment_anything import SegmentAnything
 from ovseg.network.serving import EncoderProgram, PromptDecoderProgram, save_program
-from ovseg.network.variants import VARIANTS, Variant
+from ovseg.network.variants import VARIANTS
 
 ENCODER_FOLDER = "encoder"
 PROMPT_DECODER_FOLDER = "prompt_decoder"
@@ -61,79 +60,27 @@ def import_checkpoint(
     slots = find_slots(network)
     check_state_dict(slots, tensors, source.name, variant)
     fill_network(slots, tensors)
-    source_sha256 = file_sha256(source)
+    source_sha256 = sha256_of(source)
 
-    model_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=model_dir) as workspace:
-        folder = Path(workspace) / "new"
+    with installing(model_dir, name) as folder:
         tell("writing the encoder program")
         save_program(EncoderProgram(network), folder / ENCODER_FOLDER)
         tell("writing the prompt decoder program")
         save_program(PromptDecoderProgram(network), folder / PROMPT_DECODER_FOLDER)
-        manifest = _describe(
+        manifest = ModelManifest(
             name=name,
-            configuration=configuration,
-            slots=slots,
+            variant=variant,
+            kind="split",
+            input_size=configuration.input_size,
+            embedding_shape=configuration.embedding_shape,
+            parameters=sum(math.prod(slot.stored_shape) for slot in slots.values()),
             source=source.name,
             source_sha256=source_sha256,
-            folder=folder,
+            files=describe_files(folder),
         )
         manifest.save(folder)
-        _replace_folder(model_dir / name, folder, retired=Path(workspace) / "old")
     tell(f"installed {name} in {model_dir / name}")
     return manifest
-
-
-def file_sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's content."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _describe(
-    *,
-    name: str,
-    configuration: Variant,
-    slots: dict[str, Slot],
-    source: str,
-    source_sha256: str,
-    folder: Path,
-) -> ModelManifest:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return ModelManifest(
-        name=name,
-        variant=configuration.name,
-        kind="split",
-        input_size=configuration.input_size,
-        embedding_shape=configuration.embedding_shape,
-        parameters=sum(math.prod(slot.stored_shape) for slot in slots.values()),
-        source=source,
-        source_sha256=source_sha256,
-        files=tuple(
-            ArtefactFile(
-                path=path.relative_to(folder).as_posix(),
-                size_bytes=path.stat().st_size,
-                sha256=file_sha256(path),
-            )
-            for path in paths
-        ),
-    )
-
-
-def _replace_folder(target: Path, new: Path, retired: Path) -> None:
-    """Move `new` to `target`; what was there goes to `retired`, and comes back if that fails."""
-    if not target.exists():
-        new.rename(target)
-        return
-    target.rename(retired)
-    try:
-        new.rename(target)
-    except BaseException:
-        retired.rename(target)
-        raise
 
 
 def _tell_nobody(_line: str) -> None:

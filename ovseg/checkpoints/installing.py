@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,20 +19,24 @@ def installing(model_dir: Path, name: str) -> Iterator[Path]:
     stays as it was.
     """
     model_dir.mkdir(parents=True, exist_ok=True)
-    being_made = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=model_dir))
-    try:
+    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=model_dir) as workspace:
+        being_made = Path(workspace) / "new"
+        being_made.mkdir()
         yield being_made
-        being_made.chmod(0o755)  # mkdtemp's is 0o700; another user may run the server
-        installed = model_dir / name
-        if installed.exists():
-            replaced = Path(tempfile.mkdtemp(prefix=f".{name}-replaced-", dir=model_dir))
-            installed.rename(replaced / name)
-            being_made.rename(installed)
-            shutil.rmtree(replaced)
-        else:
-            being_made.rename(installed)
-    finally:
-        shutil.rmtree(being_made, ignore_errors=True)
+        _replace_folder(model_dir / name, being_made, retired=Path(workspace) / "replaced")
+
+
+def _replace_folder(target: Path, new: Path, retired: Path) -> None:
+    """Move `new` to `target`; what was there goes to `retired`, and comes back if that fails."""
+    if not target.exists():
+        new.rename(target)
+        return
+    target.rename(retired)
+    try:
+        new.rename(target)
+    except BaseException:
+        retired.rename(target)
+        raise
 
 
 def describe_files(folder: Path) -> tuple[ArtefactFile, ...]:

@@ -21,9 +21,6 @@ from ovseg.checkpoints.errors import (
 )
 from ovseg.checkpoints.stored_tensor import StoredTensor
 
-# Paddle's names of batch norm statistics, and torch's.
-BATCH_NORM_NAMES = {"_mean": "running_mean", "_variance": "running_var"}
-
 
 @dataclass(frozen=True)
 class Slot:
@@ -45,7 +42,7 @@ def find_slots(network: nn.Layer) -> dict[str, Slot]:
     for path, layer in network.named_sublayers(include_self=True):
         own_tensors = layer.state_dict(include_sublayers=False, structured_name_prefix="")
         for name, parameter in own_tensors.items():
-            key = ".".join(filter(None, (path, BATCH_NORM_NAMES.get(name, name))))
+            key = ".".join(filter(None, (path, name)))
             slots[key] = Slot(parameter, isinstance(layer, nn.Linear) and name == "weight")
     return slots
 

@@ -14,12 +14,12 @@ from safetensors.numpy import save_file
 GOLDEN_FOLDER = Path(__file__).resolve().parent.parent / "golden"
 sys.path.insert(0, str(GOLDEN_FOLDER))
 
-from seeded_weights import seeded_state_dict
+from seeded_weights import seeded_state_dict  # noqa: E402
 
-from ovseg.checkpoints.importing import import_checkpoint
-from ovseg.checkpoints.state_dict import find_slots
-from ovseg.network.segment_anything import SegmentAnything
-from ovseg.network.variants import VARIANTS
+from ovseg.checkpoints.importing import import_checkpoint  # noqa: E402
+from ovseg.checkpoints.state_dict import find_slots  # noqa: E402
+from ovseg.network.segment_anything import SegmentAnything  # noqa: E402
+from ovseg.network.variants import VARIANTS  # noqa: E402
 
 
 @pytest.fixture(scope="session")
