@@ -1,0 +1,148 @@
+"""`ovseg predict`."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from ovseg_client import Client, ConnectionFailedError, OvsegError, Prediction, Rle
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ovseg.settings import get_settings
+
+_BOX_FORM, _POINT_FORM = "x0,y0,x1,y1", "x,y"
+_JPEG_SUFFIXES = (".jpg", ".jpeg")
+_RLE_CHARACTERS = 32
+
+
+def predict(
+    image: Annotated[str, typer.Argument(help="Image file, or an http(s) URL.")],
+    box: Annotated[
+        list[str] | None,
+        typer.Option(metavar=_BOX_FORM, help="A box around an object; repeat for several."),
+    ] = None,
+    point: Annotated[
+        list[str] | None,
+        typer.Option(metavar=_POINT_FORM, help="A point on an object; repeat for several."),
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="The server: http://host:8080, or grpc://host:8001 for Triton itself."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write a JPEG picture with the masks drawn."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object with the whole masks.")
+    ] = False,
+) -> None:
+    """Ask a running server for the masks of objects in an image.
+
+    Mark each object with a box or with a point, in pixels from the top left corner; each gives
+    one mask, in the same order:
+
+        ovseg predict photo.jpg --box 100,100,300,300 --box 400,200,700,500
+
+        ovseg predict photo.jpg --point 550,350 --output masks.jpg
+
+    Masks are in COCO's run-length encoding, which pycocotools.mask.decode reads:
+
+        ovseg predict photo.jpg --point 550,350 --json | jq .masks
+
+    Start a server with `ovseg serve`.
+    """
+    boxes = [_numbers("--box", text, _BOX_FORM) for text in box or []]
+    points = [_numbers("--point", text, _POINT_FORM) for text in point or []]
+    if bool(boxes) == bool(points):
+        raise typer.BadParameter("mark the objects with --box or with --point (one kind at a time)")
+    if output is not None and output.suffix.lower() not in _JPEG_SUFFIXES:
+        raise typer.BadParameter("the picture is a JPEG: name it .jpg", param_hint="--output")
+    try:
+        with Client(url or _default_url()) as client:
+            prediction = client.predict(
+                image, boxes=boxes or None, points=points or None, visualize=output is not None
+            )
+        if output is not None:
+            output.write_bytes(prediction.overlay or b"")
+    except ConnectionFailedError as error:
+        _fail(f"{error}\nIs a server running there? Start one with: ovseg serve")
+    except OSError as error:
+        _fail(f"{error.filename or image}: {error.strerror or error}")
+    except (OvsegError, ValueError, ImportError) as error:
+        _fail(str(error))
+    if as_json:
+        typer.echo(json.dumps(_as_json(prediction, boxes or points)))
+        return
+    _print_table(prediction, boxes or points)
+    if output is not None:
+        Console(stderr=True).print(f"wrote {output}", highlight=False)
+
+
+def shorten(text: str, characters: int = _RLE_CHARACTERS) -> str:
+    """A long run-length text, cut for people."""
+    if len(text) <= characters:
+        return text
+    return f"{text[:characters]}… ({len(text)} characters)"
+
+
+def _default_url() -> str:
+    settings = get_settings()
+    return f"http://{settings.host}:{settings.port}"
+
+
+def _numbers(option: str, text: str, form: str) -> list[float]:
+    """`10,20.5` -> [10.0, 20.5], as many as `form` has."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != len(form.split(",")) or not all(map(math.isfinite, numbers)):
+        raise typer.BadParameter(f"{text!r} is not of the form {form}", param_hint=option)
+    return numbers
+
+
+def _rows(prediction: Prediction, prompts: list[list[float]]) -> list[tuple[list[float], Any, Rle]]:
+    rles: list[Any] = list(prediction.rles)
+    return list(zip(prompts, prediction.scores.tolist(), rles, strict=True))
+
+
+def _as_json(prediction: Prediction, prompts: list[list[float]]) -> dict[str, Any]:
+    return {
+        "masks": [
+            {
+                "prompt": prompt,
+                "score": None if math.isnan(score) else score,
+                "size": rle["size"],
+                "counts": rle["counts"],
+            }
+            for prompt, score, rle in _rows(prediction, prompts)
+        ]
+    }
+
+
+def _print_table(prediction: Prediction, prompts: list[list[float]]) -> None:
+    table = Table("prompt", "pixels", "score", "RLE counts", box=None)
+    for (prompt, score, rle), mask in zip(
+        _rows(prediction, prompts), prediction.masks, strict=True
+    ):
+        table.add_row(
+            ",".join(f"{number:g}" for number in prompt),
+            str(int(mask.sum())),
+            "" if math.isnan(score) else f"{score:.3f}",
+            Text(shorten(rle["counts"])),  # no markup: the text may hold brackets
+        )
+    height, width = prediction.size
+    console = Console()
+    console.print(f"image: {width} x {height} pixels", highlight=False)
+    console.print(table)
+
+
+def _fail(message: str) -> None:
+    typer.secho(f"error: {message}", fg="red", err=True)
+    raise typer.Exit(1)

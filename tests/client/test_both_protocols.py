@@ -1,0 +1,76 @@
+"""The client against the real service: REST and gRPC give the same masks."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import ovseg_client
+import pytest
+from ovseg_client import Client
+from PIL import Image
+
+BOXES = [[20, 10, 120, 90], [60, 40, 180, 140]]
+
+
+@pytest.fixture(scope="module")
+def clients(standin_service: Any) -> Iterator[tuple[Client, Client]]:
+    with (
+        Client(standin_service.base_url) as rest,
+        Client(f"grpc://{standin_service.grpc_address}") as grpc,
+    ):
+        yield rest, grpc
+
+
+@pytest.fixture(scope="module")
+def pixels() -> Any:
+    return np.random.default_rng(0).integers(0, 256, (150, 200, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "prompts", [{"boxes": BOXES}, {"points": [[50, 60], [100, 20]]}, {"points": [50, 60]}]
+)
+def test_both_give_the_same_masks(
+    clients: tuple[Client, Client], pixels: Any, prompts: dict[str, Any]
+) -> None:
+    over_rest, over_grpc = (client.predict(pixels, **prompts) for client in clients)
+
+    assert over_rest.rles == over_grpc.rles
+    assert over_rest.size == over_grpc.size == (150, 200)
+    assert np.array_equal(over_rest.masks, over_grpc.masks)
+    assert np.array_equal(over_rest.scores, over_grpc.scores, equal_nan=True)
+    assert over_rest.masks.any(axis=(1, 2)).all()
+
+
+def test_masks_lie_where_the_boxes_are(clients: tuple[Client, Client], pixels: Any) -> None:
+    masks = clients[0].predict(pixels, boxes=BOXES).masks
+
+    for mask, (x0, y0, x1, y1) in zip(masks, BOXES, strict=True):
+        inside = np.zeros_like(mask)
+        inside[y0:y1, x0:x1] = True
+        assert (mask & inside).sum() / (mask | inside).sum() > 0.95
+
+
+def test_both_draw_a_picture_of_the_images_size(
+    clients: tuple[Client, Client], pixels: Any
+) -> None:
+    for client in clients:
+        overlay = client.predict(pixels, boxes=BOXES, visualize=True).overlay
+        assert overlay is not None
+        picture = Image.open(io.BytesIO(overlay))
+        assert (picture.format, picture.size) == ("JPEG", (200, 150))
+
+
+@pytest.mark.parametrize("index", [0, 1], ids=["rest", "grpc"])
+def test_both_refuse_what_is_no_image(clients: tuple[Client, Client], index: int) -> None:
+    with pytest.raises(ovseg_client.InvalidRequestError) as caught:
+        clients[index].predict(b"no image", boxes=BOXES)
+
+    assert [problem.loc.removeprefix("body.") for problem in caught.value.problems] == ["image"]
+
+
+@pytest.mark.parametrize("index", [0, 1], ids=["rest", "grpc"])
+def test_both_know_when_the_service_is_ready(clients: tuple[Client, Client], index: int) -> None:
+    assert clients[index].is_ready()

@@ -1,0 +1,117 @@
+"""`ovseg predict`, run as a command against the real service."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pycocotools.mask
+import pytest
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+from ovseg.cli.predict_command import predict, shorten
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def run() -> Run:
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(predict)
+    runner = CliRunner(env={"COLUMNS": "120", "TERM": "dumb"})
+    return lambda *arguments: runner.invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (150, 200, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def test_it_prints_a_row_for_each_box(run: Run, photo: Path, standin_service: Any) -> None:
+    result = run(
+        photo, "--box", "20,10,120,90", "--box", "60,40,180,140", "--url", standin_service.base_url
+    )
+
+    assert result.exit_code == 0, result.output
+    assert "200 x 150" in result.output
+    assert "20,10,120,90" in result.output and "60,40,180,140" in result.output
+
+
+def test_json_output_holds_whole_masks(run: Run, photo: Path, standin_service: Any) -> None:
+    result = run(photo, "--point", "-5,70.5", "--json", "--url", standin_service.base_url)
+
+    (mask,) = json.loads(result.stdout)["masks"]
+    assert mask["prompt"] == [-5, 70.5]
+    decoded = pycocotools.mask.decode({"size": mask["size"], "counts": mask["counts"]})
+    assert decoded.shape == (150, 200)
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_it_writes_the_picture(
+    run: Run, photo: Path, tmp_path: Path, standin_service: Any, protocol: str
+) -> None:
+    url = {
+        "rest": standin_service.base_url,
+        "grpc": f"grpc://{standin_service.grpc_address}",
+    }[protocol]
+    result = run(photo, "--point", "50,60", "--output", tmp_path / "out.jpg", "--url", url)
+
+    assert result.exit_code == 0, result.output
+    picture = Image.open(io.BytesIO((tmp_path / "out.jpg").read_bytes()))
+    assert (picture.format, picture.size) == ("JPEG", (200, 150))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "--box or with --point"),
+        (["--box", "1,2,3,4", "--point", "1,2"], "one kind at a time"),
+        (["--box", "1,2,3"], "not of the form x0,y0,x1,y1"),
+        (["--point", "1,x"], "not of the form x,y"),
+        (["--point", "1,nan"], "not of the form x,y"),
+        (["--point", "1,2", "--output", "a.png"], "name it .jpg"),
+    ],
+)
+def test_wrong_usage_says_what_is_right(
+    run: Run, photo: Path, arguments: list[str], reason: str
+) -> None:
+    result = run(photo, *arguments)
+
+    assert result.exit_code == 2
+    assert reason in result.output
+
+
+@pytest.mark.parametrize(
+    ("image", "url", "reason"),
+    [
+        ("nothing.jpg", "http://127.0.0.1:1", "nothing.jpg: No such file"),
+        (__file__, "http://127.0.0.1:1", "ovseg serve"),
+        (__file__, "nonsense", "no address of the service"),
+    ],
+)
+def test_failures_are_one_readable_message(run: Run, image: str, url: str, reason: str) -> None:
+    result = run(image, "--point", "1,2", "--url", url)
+
+    assert result.exit_code == 1
+    assert reason in result.output
+    assert "Traceback" not in result.output
+
+
+def test_the_services_refusal_is_shown(run: Run, standin_service: Any) -> None:
+    result = run(__file__, "--point", "1,2", "--url", standin_service.base_url)
+
+    assert result.exit_code == 1
+    assert "image" in result.output and "Traceback" not in result.output
+
+
+def test_long_texts_are_shortened() -> None:
+    assert shorten("x" * 10, 10) == "x" * 10
+    assert shorten("x" * 11, 10) == "x" * 10 + "… (11 characters)"
