@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-import httpx
+from typing import TextIO
 
 from ovseg.server.errors import ServerStartError
 from ovseg.server.ports import free_ports
+from ovseg.server.supervisor import READY_PREFIX
 
 _STOP_TIMEOUT_S = 45.0
 
@@ -63,12 +63,12 @@ def running_service(
         "OVSEG_METRICS_PORT": metrics_port,
     }
     chosen = {**{name: str(value) for name, value in ports.items()}, **(environment or {})}
-    with tempfile.TemporaryFile("w+") as output:
+    with tempfile.NamedTemporaryFile("w") as written, open(written.name) as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "ovseg", "serve"],
             env={**os.environ, **chosen},
             stdin=subprocess.DEVNULL,
-            stdout=output,
+            stdout=written,
             stderr=subprocess.STDOUT,
             text=True,
         )
@@ -78,7 +78,7 @@ def running_service(
             process=process,
         )
         try:
-            _wait_ready(service, time.monotonic() + timeout_s)
+            _wait_ready(process, output, time.monotonic() + timeout_s)
             yield service
         except ServerStartError as error:
             output.seek(0)
@@ -87,15 +87,14 @@ def running_service(
             service.stop()
 
 
-def _wait_ready(service: Service, deadline: float) -> None:
-    with httpx.Client(base_url=service.base_url, timeout=10.0, trust_env=False) as http:
-        while time.monotonic() < deadline:
-            if service.process.poll() is not None:
-                raise ServerStartError("`ovseg serve` ended before it was ready")
-            try:
-                if http.get("/health/ready").status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass  # Not listening yet.
-            time.sleep(0.1)
+def _wait_ready(process: subprocess.Popen[str], output: TextIO, deadline: float) -> None:
+    # What the process itself says, not what answers on its port: that may be somebody else.
+    while time.monotonic() < deadline:
+        ended = process.poll() is not None
+        output.seek(0)
+        if any(line.startswith(READY_PREFIX) for line in output):
+            return
+        if ended:
+            raise ServerStartError("`ovseg serve` ended before it was ready")
+        time.sleep(0.05)
     raise ServerStartError("`ovseg serve` did not become ready in time")

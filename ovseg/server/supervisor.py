@@ -24,6 +24,9 @@ from ovseg.settings import Settings
 Part = Literal["all", "triton", "gateway"]
 Say = Callable[[str], None]
 
+READY_PREFIX = "ready in "
+"""Start of the line that is said once requests are answered; scripts wait for it."""
+
 
 class Terminated(BaseException):
     """SIGTERM came; not an error, so not an Exception."""
@@ -88,7 +91,9 @@ def _ended(triton: TritonProcess) -> ServerStartError:
     )
 
 
-def _run_gateway(settings: Settings, triton: TritonProcess | None, on_ready: Callable[[], None]) -> None:
+def _run_gateway(
+    settings: Settings, triton: TritonProcess | None, on_ready: Callable[[], None]
+) -> None:
     """Run the gateway in this process until a signal, or until Triton ends."""
     import uvicorn
 
@@ -150,7 +155,7 @@ def _sigterm_raises() -> Iterator[None]:
 def _gateway_ready(settings: Settings, started: float) -> str:
     address = f"http://{settings.host}:{settings.port}"
     return (
-        f"ready in {time.monotonic() - started:.1f} s\n"
+        f"{READY_PREFIX}{time.monotonic() - started:.1f} s\n"
         f"  REST     {address}/open-vocabulary-segmentation\n"
         f"  web      {address}/   docs {address}/docs   metrics {address}/metrics"
     )
@@ -158,7 +163,7 @@ def _gateway_ready(settings: Settings, started: float) -> str:
 
 def _triton_ready(settings: Settings, started: float) -> str:
     return (
-        f"ready in {time.monotonic() - started:.1f} s\n"
+        f"{READY_PREFIX}{time.monotonic() - started:.1f} s\n"
         f"  gRPC     {settings.host}:{settings.grpc_port}   model open_vocabulary_segmentation\n"
         f"  Triton   http://{settings.host}:{settings.triton_http_port}   "
         f"metrics http://{settings.host}:{settings.metrics_port}/metrics"
@@ -174,8 +179,8 @@ def _all_ready(settings: Settings, started: float) -> str:
 def curl_example(settings: Settings) -> str:
     """A line to paste into a shell in the project's folder."""
     return (
-        "  (printf '{\"promptType\":\"box\",\"visualize\":false,\"prompt\":[[100,100,300,300]],"
-        "\"image\":\"'; base64 -w0 examples/photo.jpg; printf '\"}') | \\\n"
+        '  (printf \'{"promptType":"box","visualize":false,"prompt":[[100,100,300,300]],'
+        '"image":"\'; base64 -w0 examples/photo.jpg; printf \'"}\') | \\\n'
         f"  curl -sS http://{settings.host}:{settings.port}/open-vocabulary-segmentation "
         "-H 'Content-Type: application/json' -d @-"
     )

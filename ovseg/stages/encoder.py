@@ -51,9 +51,7 @@ class NormalizingImageEncoder:
     what PaddleX's SAMImageProcessor does: (pixel - mean) / std in float32, padding 0.
     """
 
-    def __init__(
-        self, mean: tuple[float, float, float], std: tuple[float, float, float]
-    ) -> None:
+    def __init__(self, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
         self._mean = np.array(mean, np.float32)
         self._std = np.array(std, np.float32)
 

@@ -35,13 +35,13 @@ class Axis:
     @classmethod
     def rows(cls, n_in: int, n_out: int) -> Axis:
         """The vertical axis: positions in float64."""
-        ratio = np.float64(np.float32(n_in) / np.float32(n_out))
+        ratio = np.float64(_ratio(n_in, n_out))
         return cls._from_positions(ratio * (np.arange(n_out) + 0.5) - 0.5, n_in)
 
     @classmethod
     def columns(cls, n_in: int, n_out: int) -> Axis:
         """The horizontal axis: positions in float32."""
-        ratio = np.float32(n_in) / np.float32(n_out)
+        ratio = _ratio(n_in, n_out)
         half = np.float32(0.5)
         return cls._from_positions(ratio * (np.arange(n_out, dtype=np.float32) + half) - half, n_in)
 
@@ -70,6 +70,11 @@ class Axis:
             self.lower_weight[:, None],
             self.upper_weight[:, None],
         )
+
+
+def _ratio(n_in: int, n_out: int) -> np.float32:
+    # Paddle's own rule: a single output position reads the first input position, not the middle.
+    return np.float32(n_in) / np.float32(n_out) if n_out > 1 else np.float32(0)
 
 
 def resize(image: Floats, height: int, width: int) -> Floats:

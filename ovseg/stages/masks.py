@@ -18,7 +18,9 @@ _DOUBT_PER_STEP = 2e-3
 _DOUBT_PER_MAGNITUDE = 1e-5
 
 
-def upsample_mask(low_res_mask: Floats, side: int, original_size: tuple[int, int]) -> NDArray[np.bool_]:
+def upsample_mask(
+    low_res_mask: Floats, side: int, original_size: tuple[int, int]
+) -> NDArray[np.bool_]:
     """Upsample one low-res mask and threshold it at 0.
 
     The result equals, bit for bit, PaddleX's two steps (bilinear to [side, side], crop to the
@@ -34,7 +36,9 @@ def upsample_mask(low_res_mask: Floats, side: int, original_size: tuple[int, int
         bool [height, width] in Fortran (column-major) order, as RLE wants it.
     """
     height, width = original_size
-    input_height, input_width = input_size_of(original_size, side)
+    input_size = input_height, input_width = input_size_of(original_size, side)
+    if min(original_size) == 1:  # Paddle's rule for a single row or column is not OpenCV's.
+        return _upsample_exactly(low_res_mask, side, input_size, original_size)
     # Transposed all the way: the rows here are the mask's columns, which RLE runs along.
     low_res_t = np.ascontiguousarray(low_res_mask.T)
     padded_t = cv2.resize(low_res_t, (side, side), interpolation=cv2.INTER_LINEAR)
@@ -45,14 +49,18 @@ def upsample_mask(low_res_mask: Floats, side: int, original_size: tuple[int, int
     doubtful = np.abs(logits_t) <= _doubt(low_res_mask)
     columns, rows = np.nonzero(doubtful)
     if len(rows) * 16 > mask_t.size:  # Sixteen reads a pixel: everything at once is cheaper.
-        padded = interpolation.resize(low_res_mask, side, side)
-        cropped = padded[:input_height, :input_width]
-        return np.asfortranarray(interpolation.resize(cropped, height, width) > 0)
-    exact = interpolation.two_step_at(
-        low_res_mask, side, (input_height, input_width), original_size, rows, columns
-    )
+        return _upsample_exactly(low_res_mask, side, input_size, original_size)
+    exact = interpolation.two_step_at(low_res_mask, side, input_size, original_size, rows, columns)
     mask_t[columns, rows] = exact > 0
     return mask_t.T
+
+
+def _upsample_exactly(
+    low_res_mask: Floats, side: int, input_size: tuple[int, int], original_size: tuple[int, int]
+) -> NDArray[np.bool_]:
+    padded = interpolation.resize(low_res_mask, side, side)
+    cropped = padded[: input_size[0], : input_size[1]]
+    return np.asfortranarray(interpolation.resize(cropped, *original_size) > 0)
 
 
 def _doubt(low_res_mask: Floats) -> float:

@@ -80,7 +80,7 @@ def _draw_prompt(
 ) -> None:
     if (labels == TOP_LEFT).any() and (labels == BOTTOM_RIGHT).any():
         corners = (_pixel(coords[labels == TOP_LEFT][0]), _pixel(coords[labels == BOTTOM_RIGHT][0]))
-        cv2.rectangle(picture, *corners, color.tolist(), line, cv2.LINE_AA)
+        cv2.rectangle(picture, *corners, color.tolist(), line)
     for point, label in zip(coords, labels, strict=True):
         if label in (FOREGROUND, BACKGROUND):
             # White rim; green inside for foreground, red for background, as SAM's notebooks do.

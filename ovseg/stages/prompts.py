@@ -53,7 +53,9 @@ class Prompts:
             raise InvalidInputError(
                 "point_coords", f"a coordinate is not a number within ±{max_coordinate:g} pixels"
             )
-        if not np.isin(self.labels, (PADDING, BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT)).all():
+        if not np.isin(
+            self.labels, (PADDING, BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT)
+        ).all():
             raise InvalidInputError("point_labels", "labels are -1, 0, 1, 2 or 3")
         corners = [(self.labels == corner).sum(axis=1) for corner in (TOP_LEFT, BOTTOM_RIGHT)]
         if np.any(corners[0] != corners[1]) or np.any(corners[0] > 1):
@@ -84,9 +86,12 @@ class Prompts:
         lengths = np.array([len(labels) for _, labels in token_rows], np.int64)
         for length in np.unique(lengths):
             index = np.nonzero(lengths == length)[0]
-            yield index, Prompts(
-                np.stack([token_rows[row][0] for row in index]),
-                np.stack([token_rows[row][1] for row in index]),
+            yield (
+                index,
+                Prompts(
+                    np.stack([token_rows[row][0] for row in index]),
+                    np.stack([token_rows[row][1] for row in index]),
+                ),
             )
 
     def _tokens(self, row: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
