@@ -40,7 +40,9 @@ lint: $(READY) ## ruff (lint and format) and mypy --strict
 lock: ## write requirements.lock from pyproject.toml
 	@$(PYTHON) -m venv build/lock && build/lock/bin/python $(PIP_INSTALL) uv && \
 	build/lock/bin/uv pip compile pyproject.toml client/pyproject.toml --extra dev --extra grpc \
-	  --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet -o requirements.lock
+	  --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet -o build/lock/lock.txt && \
+	{ head -1 requirements.lock; cat build/lock/lock.txt; } > build/lock/new.txt && \
+	mv build/lock/new.txt requirements.lock
 
 clean: ## remove the environments, installed models and build output
 	rm -rf $(VENV) $(REFERENCE_VENV) models build out.jpg
