@@ -15,9 +15,6 @@ from ovseg.network.segment_anything import SegmentAnything
 from ovseg.network.serving import EncoderProgram, PromptDecoderProgram, save_program
 from ovseg.network.variants import VARIANTS
 
-ENCODER_FOLDER = "encoder"
-PROMPT_DECODER_FOLDER = "prompt_decoder"
-
 
 def import_checkpoint(
     source: Path,
@@ -60,13 +57,16 @@ def import_checkpoint(
     slots = find_slots(network)
     check_state_dict(slots, tensors, source.name, variant)
     fill_network(slots, tensors)
+    programs = {
+        "encoder": EncoderProgram(network),
+        "prompt_decoder": PromptDecoderProgram(network),
+    }
     source_sha256 = sha256_of(source)
 
     with installing(model_dir, name) as folder:
-        tell("writing the encoder program")
-        save_program(EncoderProgram(network), folder / ENCODER_FOLDER)
-        tell("writing the prompt decoder program")
-        save_program(PromptDecoderProgram(network), folder / PROMPT_DECODER_FOLDER)
+        for folder_name, program in programs.items():
+            tell(f"writing the {folder_name} program")
+            save_program(program, folder / folder_name)
         manifest = ModelManifest(
             name=name,
             variant=variant,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import paddle
@@ -112,4 +113,7 @@ class PromptDecoderProgram(nn.Layer):
 def save_program(program: EncoderProgram | PromptDecoderProgram, folder: Path) -> None:
     """Write a program as a Paddle Inference model: `<folder>/inference.json`, `.pdiparams`."""
     program.eval()
-    paddle.jit.save(program, str(folder / PROGRAM_NAME), input_spec=program.input_specs())
+    with warnings.catch_warnings():
+        # Paddle's own `where` and `zeros_like` use an attribute that its tracer warns of.
+        warnings.filterwarnings("ignore", message="Tensor do not have 'place'")
+        paddle.jit.save(program, str(folder / PROGRAM_NAME), input_spec=program.input_specs())
