@@ -12,7 +12,7 @@ REFERENCE_VENV := .venv-reference
 REFERENCE_READY := $(REFERENCE_VENV)/.ready
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-input
 
-.PHONY: help demo serve test test-reference lint lock clean
+.PHONY: help demo serve test test-reference loadtest lint lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -31,6 +31,12 @@ test-reference: $(READY) $(REFERENCE_READY) ## compare with Meta's live segment-
 	echo "asking Meta's segment-anything for reference results …" && \
 	$(REFERENCE_VENV)/bin/python tests/golden/make_golden.py --output "$$goldens" && \
 	OVSEG_GOLDEN_DIR="$$goldens" $(BIN)/python -m pytest tests/network tests/checkpoints
+
+loadtest: $(READY) ## load a server that `make serve` started, REST and gRPC, one minute
+	@mkdir -p build && $(BIN)/locust -f loadtest/locustfile.py --headless --only-summary \
+	  --users $${LOADTEST_USERS:-8} --spawn-rate 8 --run-time $${LOADTEST_TIME:-1m} \
+	  --host http://$${OVSEG_HOST:-127.0.0.1}:$${OVSEG_PORT:-8080} \
+	  --html build/loadtest.html --csv build/loadtest
 
 lint: $(READY) ## ruff (lint and format) and mypy --strict
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && \
