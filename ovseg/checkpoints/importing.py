@@ -57,7 +57,7 @@ def import_checkpoint(
     slots = find_slots(network)
     check_state_dict(slots, tensors, source.name, variant)
     fill_network(slots, tensors)
-    programs = {
+    programs: dict[str, EncoderProgram | PromptDecoderProgram] = {
         "encoder": EncoderProgram(network),
         "prompt_decoder": PromptDecoderProgram(network),
     }

@@ -22,7 +22,8 @@ def import_model(
         ),
     ],
     model: Annotated[
-        str, typer.Option(help="What it is: sam_vit_b, sam_vit_l, sam_vit_h, or a name for PaddleX's.")
+        str,
+        typer.Option(help="What it is: sam_vit_b, sam_vit_l, sam_vit_h, or a name for PaddleX's."),
     ],
     name: Annotated[
         str | None, typer.Option(help="Install under this name instead of the variant's.")

@@ -31,7 +31,9 @@ class PaddleEngine:
         self._name = program_folder.name
         for file_name in (PROGRAM_FILE_NAME, PARAMETERS_FILE_NAME):
             if not (program_folder / file_name).is_file():
-                raise EngineError(f"{program_folder / file_name} is missing: import the model again")
+                raise EngineError(
+                    f"{program_folder / file_name} is missing: import the model again"
+                )
         config = inference.Config(
             str(program_folder / PROGRAM_FILE_NAME), str(program_folder / PARAMETERS_FILE_NAME)
         )
@@ -41,7 +43,9 @@ class PaddleEngine:
         try:
             self._predictor: Any = inference.create_predictor(config)
         except Exception as error:  # Paddle raises its own C++ exceptions, RuntimeError among them.
-            raise EngineError(f"Paddle cannot load {program_folder}: {_first_line(error)}") from None
+            raise EngineError(
+                f"Paddle cannot load {program_folder}: {_first_line(error)}"
+            ) from None
         self._inputs = {
             name: self._predictor.get_input_handle(name)
             for name in self._predictor.get_input_names()
