@@ -100,7 +100,7 @@ def resize_longest_side(
         uint8 [side, side, 3] (padding is 0; the encoder makes it zero *after* normalising), and
         the (height, width) of the valid part.
     """
-    height, width = input_size_of(pixels.shape[:2], side)
+    height, width = input_size_of((pixels.shape[0], pixels.shape[1]), side)
     padded = np.zeros((side, side, 3), np.uint8)
     if (height, width) == pixels.shape[:2]:
         padded[:height, :width] = pixels

@@ -10,6 +10,7 @@ float32.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,12 +47,13 @@ class Axis:
         return cls._from_positions(ratio * (np.arange(n_out, dtype=np.float32) + half) - half, n_in)
 
     @classmethod
-    def _from_positions(cls, positions: NDArray[np.floating], n_in: int) -> Axis:
+    def _from_positions(cls, positions: NDArray[np.floating[Any]], n_in: int) -> Axis:
         lower = np.maximum(positions.astype(np.int64), 0)
         upper = np.minimum(lower + 1, n_in - 1)
         position = np.maximum(positions.astype(np.float32), np.float32(0))
-        upper_weight = position - lower.astype(np.float32)
-        return cls(lower, upper, np.float32(1) - upper_weight, upper_weight)
+        upper_weight: Floats = position - lower.astype(np.float32)
+        lower_weight: Floats = np.float32(1) - upper_weight
+        return cls(lower, upper, lower_weight, upper_weight)
 
     def at(self, index: Indices) -> Axis:
         """This axis at some of its output positions only."""

@@ -44,7 +44,7 @@ def upsample_mask(
     padded_t = cv2.resize(low_res_t, (side, side), interpolation=cv2.INTER_LINEAR)
     cropped_t = padded_t[:input_width, :input_height]
     logits_t = cv2.resize(cropped_t, (height, width), interpolation=cv2.INTER_LINEAR)
-    mask_t = logits_t > 0
+    mask_t: NDArray[np.bool_] = logits_t > 0
 
     doubtful = np.abs(logits_t) <= _doubt(low_res_mask)
     columns, rows = np.nonzero(doubtful)

@@ -64,7 +64,7 @@ def _tinted(
     plain = np.ascontiguousarray(mask).view(np.uint8)
     solid = np.empty(pixels.shape, np.uint8)
     solid[:] = color
-    tinted = cv2.addWeighted(pixels, 1 - MASK_OPACITY, solid, MASK_OPACITY, 0)
+    tinted: NDArray[np.uint8] = cv2.addWeighted(pixels, 1 - MASK_OPACITY, solid, MASK_OPACITY, 0)
     tinted[~mask] = pixels[~mask]
     contours, _ = cv2.findContours(plain, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(tinted, contours, -1, color.tolist(), line, cv2.LINE_AA)
@@ -128,5 +128,6 @@ def draw_best_masks(
         uint8 [H, W, 3] RGB.
     """
     best = np.nan_to_num(scores, nan=-1).argmax(axis=1) if len(scores) else []
-    masks = (decode_rle(row[i], image.shape[:2]) for row, i in zip(counts, best, strict=True))
+    size = (image.shape[0], image.shape[1])
+    masks = (decode_rle(row[i], size) for row, i in zip(counts, best, strict=True))
     return draw_overlay(image, masks, prompts)

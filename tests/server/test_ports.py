@@ -20,7 +20,7 @@ def test_a_port_in_use_is_an_error_that_names_port_and_setting() -> None:
 
 
 def test_an_address_that_is_not_ours_is_an_error() -> None:
-    with pytest.raises(ServerStartError, match="cannot listen on 192.0.2.1"):
+    with pytest.raises(ServerStartError, match=r"cannot listen on 192\.0\.2\.1"):
         check_port_free("192.0.2.1", 8080, "OVSEG_PORT")
 
 

@@ -27,7 +27,7 @@ def settings_on_free_ports(**chosen: object) -> Settings:
 
 def test_numpy_2_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(np, "__version__", "2.4.6")
-    with pytest.raises(ServerStartError, match="numpy 2.4.6 is installed.*needs numpy below 2"):
+    with pytest.raises(ServerStartError, match=r"numpy 2.4.6 is installed.*needs numpy below 2"):
         triton_process.check_numpy()
 
 
@@ -66,6 +66,6 @@ def test_a_damaged_artefact_is_the_cause_in_one_line(tmp_path: Path) -> None:
     ).save(folder)
     with TritonProcess(settings_on_free_ports(model_dir=tmp_path, model="broken")) as triton:
         triton.start()
-        with pytest.raises(ServerStartError, match="Paddle cannot load .*broken") as caught:
+        with pytest.raises(ServerStartError, match=r"Paddle cannot load .*broken") as caught:
             triton.wait_ready()
     assert "\n" not in str(caught.value)

@@ -98,7 +98,7 @@ def test_cmyk_jpeg_decodes() -> None:
     ],
 )
 def test_what_is_not_a_whole_image_is_refused_naming_the_field(file: bytes, told: str) -> None:
-    with pytest.raises(InvalidInputError, match="^image: .*" + told):
+    with pytest.raises(InvalidInputError, match=r"^image: .*" + told):
         decode_image(file, LIMIT)
 
 
@@ -112,7 +112,7 @@ def test_too_many_pixels_are_refused_before_decoding(monkeypatch: pytest.MonkeyP
 def test_a_tiff_that_lies_about_its_size_is_refused() -> None:
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     file = bytearray(encoded(Image.fromarray(PIXELS), "TIFF", tiffinfo=tags))
-    with pytest.raises(InvalidInputError, match="^image: "):
+    with pytest.raises(InvalidInputError, match=r"^image: "):
         decode_image(bytes(file[: len(file) // 2]), LIMIT)
 
 

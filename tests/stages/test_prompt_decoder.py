@@ -65,7 +65,7 @@ def test_each_prompt_gets_its_own_mask_input() -> None:
 
 @pytest.mark.parametrize("shape", [(2, 256, 256), (1, 64, 64)])
 def test_a_mask_input_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(InvalidInputError, match="^mask_input: "):
+    with pytest.raises(InvalidInputError, match=r"^mask_input: "):
         check_mask_input(np.zeros(shape, np.float32), 1)
 
 
@@ -92,7 +92,7 @@ def test_fused_programs_get_boxes_together_and_points_one_by_one() -> None:
 def test_fused_programs_refuse_what_they_cannot_take(labels: list[int]) -> None:
     decoder = FusedPromptDecoder({"box": FirstCoordinateEngine()})
     prompt = Prompts(np.zeros((1, 2, 2), np.float32), np.array([labels], np.int32))
-    with pytest.raises(InvalidInputError, match="^point_labels: "):
+    with pytest.raises(InvalidInputError, match=r"^point_labels: "):
         decoder.decode(EMBEDDING, prompt, None, False)
 
 
