@@ -96,7 +96,6 @@ def _run_gateway(
 ) -> None:
     """Run the gateway in this process until a signal, or until Triton ends."""
     import uvicorn
-
     from ovseg_gateway.app import create_app, start_draining
 
     app = create_app(settings)
