@@ -44,6 +44,17 @@ class Block(nn.Layer):
         return F.relu(x + self.second(F.relu(self.first(x))))
 
 
+def twice_as_large(x: paddle.Tensor) -> paddle.Tensor:
+    """Nearest-neighbour upsampling by 2: [B, C, H, W] -> [B, C, 2H, 2W].
+
+    Not `F.interpolate`: Paddle Inference 3.3.1 cannot run its nearest mode through oneDNN.
+    """
+    _, channels, height, width = x.shape
+    x = x.reshape([-1, channels, height, 1, width, 1])
+    x = x.expand([-1, channels, height, 2, width, 2])
+    return x.reshape([-1, channels, 2 * height, 2 * width])
+
+
 class MiniImageEncoder(nn.Layer):
     """Strides 2 to 32 bottom-up, then top-down to stride 8."""
 
@@ -73,7 +84,7 @@ class MiniImageEncoder(nn.Layer):
         x16 = self.stages[2](F.relu(self.downs[2](x8)))
         x32 = self.stages[3](F.relu(self.downs[3](x16)))
         top = self.laterals[2](x32)
-        top = self.laterals[1](x16) + F.interpolate(top, scale_factor=2, mode="nearest")
+        top = self.laterals[1](x16) + twice_as_large(top)
         top = F.relu(self.smooth16(F.relu(top)))
-        top = self.laterals[0](x8) + F.interpolate(top, scale_factor=2, mode="nearest")
+        top = self.laterals[0](x8) + twice_as_large(top)
         return self.project(F.relu(self.smooth8(F.relu(top))))
