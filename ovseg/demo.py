@@ -25,8 +25,8 @@ from ovseg.settings import PROJECT_ROOT
 
 PHOTO = PROJECT_ROOT / "examples" / "photo.jpg"
 # Boxes [x0, y0, x1, y1] around three objects of the photo, and a point [x, y] on one of them.
-BOXES = [[0, 0, 1, 1]]
-POINT = [0, 0]
+BOXES = [[130, 60, 430, 330], [250, 180, 560, 380], [40, 150, 560, 390]]
+POINT = [260, 190]
 PICTURE = PROJECT_ROOT / "out.jpg"
 SHOWN_RLE_CHARACTERS = 28
 
@@ -55,7 +55,7 @@ def _first_request(service: Service) -> None:
     console.print(f"\n[bold]A new image[/]: three boxes on {PHOTO.relative_to(PROJECT_ROOT)}")
     answer, times, seconds = _ask(service, {"promptType": "box", "prompt": BOXES})
     PICTURE.write_bytes(base64.b64decode(answer["result"]["image"]))
-    console.print(orjson.dumps(_shortened(answer), option=orjson.OPT_INDENT_2).decode())
+    _print_answer(answer)
     _print_times(times, seconds)
 
 
@@ -64,7 +64,7 @@ def _next_request(service: Service) -> None:
     answer, times, seconds = _ask(
         service, {"promptType": "point", "prompt": [POINT], "visualize": False}
     )
-    console.print(orjson.dumps(_shortened(answer)).decode())
+    _print_answer(answer)
     _print_times(times, seconds)
 
 
@@ -83,6 +83,28 @@ def _ask(service: Service, prompt: dict[str, Any]) -> tuple[dict[str, Any], Stag
     if response.status_code != 200:
         raise ServerStartError(f"the server answered {response.status_code}: {response.text}")
     return answer, times, seconds
+
+
+def _print_answer(answer: dict[str, Any]) -> None:
+    """The answer as JSON, one mask a line, long texts cut."""
+    result = _shortened(answer)["result"]
+    lines = [
+        "{",
+        *(f' "{key}": {_json(answer[key])},' for key in ("logId", "errorCode", "errorMsg")),
+    ]
+    lines.append(' "result": {')
+    for name in ("masks", "maskInfos"):
+        rows = ",\n    ".join(_json(row) for row in result[name])
+        lines.append(f'  "{name}": [\n    {rows}],')
+    if "image" in result:
+        lines.append(f'  "image": {_json(result["image"])}')
+    else:
+        lines[-1] = lines[-1].removesuffix(",")
+    console.print("\n".join([*lines, " }", "}"]), markup=False)
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()
 
 
 def _shortened(answer: dict[str, Any]) -> dict[str, Any]:

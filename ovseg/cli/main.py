@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import warnings
 from typing import Annotated
 
 import pydantic
@@ -41,6 +43,9 @@ def _options(
 
 def main() -> None:
     """Entry point; a wrong `OVSEG_…` variable is one line, not a traceback."""
+    # Paddle warns of what neither we nor the user can change.
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    warnings.filterwarnings("ignore", message="No ccache found")
     try:
         app()
     except pydantic.ValidationError as error:
