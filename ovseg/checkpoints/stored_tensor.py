@@ -21,6 +21,8 @@ class StoredTensor:
     shape: tuple[int, ...]
     read: Callable[[], NDArray[Any]]
     """Read the values: float32, or the stored integer type."""
+    dtype: str = "float32"
+    """How the checkpoint stores them: "float32", "float16", "bfloat16", "int64", …"""
 
 
 def as_float32(values: NDArray[Any], dtype: str) -> NDArray[Any]:

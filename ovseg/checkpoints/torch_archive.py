@@ -162,7 +162,9 @@ class _StateDictUnpickler(pickle.Unpickler):
                 f"{self._path.name} has a tensor that reaches beyond its storage"
             )
         return StoredTensor(
-            tuple(shape), partial(_read_tensor, self._path, storage, offset, shape, strides)
+            tuple(shape),
+            partial(_read_tensor, self._path, storage, offset, shape, strides),
+            storage.type.dtype,
         )
 
 

@@ -7,7 +7,7 @@ from paddle import nn
 from ovseg.network.image_encoder import VitImageEncoder
 from ovseg.network.mask_decoder import MaskDecoder
 from ovseg.network.prompt_encoder import PromptEncoder
-from ovseg.network.variants import Variant, VitConfig
+from ovseg.network.variants import TinyVitConfig, Variant, VitConfig
 
 
 class SegmentAnything(nn.Layer):
@@ -32,6 +32,12 @@ def build_image_encoder(variant: Variant) -> nn.Layer:
     """The variant's encoder: FP32 [B, 3, S, S], normalised -> FP32 [B, channels, grid, grid]."""
     if isinstance(variant.image_encoder, VitConfig):
         return VitImageEncoder(
+            variant.image_encoder, variant.input_size, variant.embedding_channels
+        )
+    if isinstance(variant.image_encoder, TinyVitConfig):
+        from ovseg.network.tiny_vit import TinyVitImageEncoder
+
+        return TinyVitImageEncoder(
             variant.image_encoder, variant.input_size, variant.embedding_channels
         )
     from ovseg.network.mini_encoder import MiniImageEncoder

@@ -1,7 +1,8 @@
 """The network's configurations, by the variant names of this project.
 
 `sam_vit_b`, `sam_vit_l` and `sam_vit_h` are Meta's models (facebookresearch/segment-anything,
-`build_sam.py`); `sam_mini` is the bundled small model; `sam_tiny` exists for tests only.
+`build_sam.py`); `mobile_sam` is MobileSAM (ChaoningZhang/MobileSAM, TinyViT-5M); `sam_mini` is the
+bundled small model; `sam_tiny` exists for tests only.
 """
 
 from __future__ import annotations
@@ -28,6 +29,27 @@ class MiniConfig:
 
 
 @dataclass(frozen=True)
+class TinyVitStage:
+    """Sizes of one stage of TinyViT's window attention."""
+
+    width: int
+    depth: int
+    num_heads: int
+    window_size: int
+    stride: int
+    """Of the convolution that leads into the stage."""
+
+
+@dataclass(frozen=True)
+class TinyVitConfig:
+    """Sizes of MobileSAM's TinyViT: a convolutional stage, then stages of window attention."""
+
+    conv_width: int
+    conv_depth: int
+    stages: tuple[TinyVitStage, ...]
+
+
+@dataclass(frozen=True)
 class MaskDecoderConfig:
     """Sizes of the mask decoder."""
 
@@ -44,7 +66,7 @@ class Variant:
     """One configuration of the whole network."""
 
     name: str
-    image_encoder: VitConfig | MiniConfig
+    image_encoder: VitConfig | TinyVitConfig | MiniConfig
     input_size: int = 1024
     """Side of the square the image is resized and padded to, in pixels."""
     grid_size: int = 64
@@ -69,6 +91,18 @@ VARIANTS = {
         Variant("sam_vit_h", VitConfig(1280, 32, 16, (7, 15, 23, 31))),
         Variant("sam_vit_l", VitConfig(1024, 24, 16, (5, 11, 17, 23))),
         Variant("sam_vit_b", VitConfig(768, 12, 12, (2, 5, 8, 11))),
+        Variant(
+            "mobile_sam",
+            TinyVitConfig(
+                conv_width=64,
+                conv_depth=2,
+                stages=(
+                    TinyVitStage(128, depth=2, num_heads=4, window_size=7, stride=2),
+                    TinyVitStage(160, depth=6, num_heads=5, window_size=14, stride=2),
+                    TinyVitStage(320, depth=2, num_heads=10, window_size=7, stride=1),
+                ),
+            ),
+        ),
         Variant("sam_mini", MiniConfig(), input_size=512),
         Variant(
             "sam_tiny",
