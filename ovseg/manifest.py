@@ -64,6 +64,16 @@ class ModelManifest(BaseModel):
     source: str
     """File name the weights came from, for people."""
     source_sha256: str
+    source_kind: str = ""
+    """Whose layout the weights had, for people."""
+    source_files: tuple[ArtefactFile, ...] = ()
+    """The files the weights came from."""
+    source_dtypes: tuple[str, ...] = ()
+    """Types of the tensors in them; the installed model computes in float32."""
+    source_url: str | None = None
+    """Where `ovseg fetch` downloaded them."""
+    source_checksum: Literal["published", "first use"] | None = None
+    """What a download was compared with: a published checksum, or the first one seen here."""
     files: tuple[ArtefactFile, ...] = ()
 
     @classmethod

@@ -6,10 +6,16 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from ovseg.checkpoints.checkpoint_file import read_checkpoint
-from ovseg.checkpoints.errors import CheckpointError, UnknownVariantError
-from ovseg.checkpoints.installing import describe_files, installing, sha256_of
+from ovseg.checkpoints.errors import UnknownVariantError
+from ovseg.checkpoints.installing import (
+    check_name,
+    combined_sha256,
+    describe_files,
+    describe_sources,
+    installing,
+)
 from ovseg.checkpoints.state_dict import check_state_dict, fill_network, find_slots
+from ovseg.checkpoints.weights import check_agreement, open_weights
 from ovseg.manifest import ModelManifest
 from ovseg.network.segment_anything import SegmentAnything
 from ovseg.network.serving import EncoderProgram, PromptDecoderProgram, save_program
@@ -18,7 +24,7 @@ from ovseg.network.variants import VARIANTS
 
 def import_checkpoint(
     source: Path,
-    variant: str,
+    variant: str | None,
     model_dir: Path,
     name: str | None = None,
     progress: Callable[[str], None] | None = None,
@@ -29,8 +35,9 @@ def import_checkpoint(
     which takes its place (and that of an installed model of the same name) at the end.
 
     Args:
-        source: Meta's `.pth`, or a `.safetensors` file with the same keys and layouts.
-        variant: a name of `VARIANTS`, such as "sam_vit_b".
+        source: a checkpoint file or a Hugging Face model folder, see `open_weights`.
+        variant: a name of `VARIANTS`, such as "sam_vit_b", which the source must agree with; None
+            to take what it is.
         model_dir: folder of installed models; made if it is missing.
         name: the installed model's name; the variant's by default.
         progress: called with a line for people at each step.
@@ -42,26 +49,32 @@ def import_checkpoint(
         CheckpointError: the checkpoint cannot be imported; the message is one line.
     """
     tell = progress or _tell_nobody
-    name = name or variant
-    if variant not in VARIANTS:
+    if variant is not None and variant not in VARIANTS:
         raise UnknownVariantError(
             f"{variant} is not a variant of the network; choose from {', '.join(VARIANTS)}"
         )
-    if Path(name).name != name or name.startswith("."):
-        raise CheckpointError(f"{name!r} cannot be the name of a model's folder")
-    configuration = VARIANTS[variant]
-
-    tell(f"reading {source.name}")
-    tensors = read_checkpoint(source)
+    if name is not None:
+        check_name(name)
+    weights = open_weights(source)
+    if variant is not None:
+        check_agreement(weights, variant)
+    configuration = weights.variant
+    name = name or configuration.name
+    size_bytes = sum(file.stat().st_size for file in weights.files)
+    tell(
+        f"{source.name} is {configuration.name} in the layout of {weights.layout.value}: "
+        f"{size_bytes / 1e6:,.1f} MB of {', '.join(weights.dtypes)}"
+    )
     network = SegmentAnything(configuration)
-    slots = find_slots(network)
-    check_state_dict(slots, tensors, source.name, variant)
-    fill_network(slots, tensors)
+    slots = weights.named_slots(find_slots(network))
+    check_state_dict(slots, weights.tensors, source.name, configuration.name)
+    tell(f"reading {len(slots)} tensors")
+    fill_network(slots, weights.tensors)
     programs: dict[str, EncoderProgram | PromptDecoderProgram] = {
         "encoder": EncoderProgram(network),
         "prompt_decoder": PromptDecoderProgram(network),
     }
-    source_sha256 = sha256_of(source)
+    source_files = describe_sources(weights.files)
 
     with installing(model_dir, name) as folder:
         for folder_name, program in programs.items():
@@ -69,13 +82,16 @@ def import_checkpoint(
             save_program(program, folder / folder_name)
         manifest = ModelManifest(
             name=name,
-            variant=variant,
+            variant=configuration.name,
             kind="split",
             input_size=configuration.input_size,
             embedding_shape=configuration.embedding_shape,
             parameters=sum(math.prod(slot.stored_shape) for slot in slots.values()),
             source=source.name,
-            source_sha256=source_sha256,
+            source_sha256=combined_sha256(source_files),
+            source_kind=weights.layout.value,
+            source_files=source_files,
+            source_dtypes=weights.dtypes,
             files=describe_files(folder),
         )
         manifest.save(folder)

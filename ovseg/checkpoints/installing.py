@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ovseg.checkpoints.errors import CheckpointError
 from ovseg.manifest import MANIFEST_FILE_NAME, ArtefactFile
 
 
@@ -50,6 +51,31 @@ def describe_files(folder: Path) -> tuple[ArtefactFile, ...]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != MANIFEST_FILE_NAME
     )
+
+
+def describe_sources(files: Sequence[Path]) -> tuple[ArtefactFile, ...]:
+    """Name, size and SHA-256 of the files that a model is made from."""
+    return tuple(
+        ArtefactFile(path=file.name, size_bytes=file.stat().st_size, sha256=sha256_of(file))
+        for file in files
+    )
+
+
+def combined_sha256(files: Sequence[ArtefactFile]) -> str:
+    """The SHA-256 of one file; of several, that of their SHA-256s in order."""
+    if len(files) == 1:
+        return files[0].sha256
+    return hashlib.sha256("".join(file.sha256 for file in files).encode("ascii")).hexdigest()
+
+
+def check_name(name: str) -> None:
+    """Make sure that a name can be that of a model's folder.
+
+    Raises:
+        CheckpointError: it is empty, hidden, or a path.
+    """
+    if not name or Path(name).name != name or name.startswith("."):
+        raise CheckpointError(f"{name!r} cannot be the name of a model's folder")
 
 
 def sha256_of(path: Path) -> str:

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from ovseg.checkpoints.errors import CheckpointError
-from ovseg.checkpoints.paddlex import install_paddlex_model, is_paddlex_folder
+from ovseg.checkpoints.import_sources import import_sources
+from ovseg.cli.progress import shown_steps
 from ovseg.settings import get_settings
 
 
@@ -18,38 +19,36 @@ def import_model(
         typer.Argument(
             metavar="SOURCE...",
             exists=True,
-            help="A checkpoint (.pth, .safetensors), or PaddleX inference model folders.",
+            help="A checkpoint (Meta's .pth, MobileSAM's .pt, .safetensors), a Hugging Face "
+            "folder, or PaddleX inference models (folders or .tar).",
         ),
     ],
     model: Annotated[
-        str,
-        typer.Option(help="What it is: sam_vit_b, sam_vit_l, sam_vit_h, or a name for PaddleX's."),
-    ],
+        str | None,
+        typer.Option(
+            help="What it must be (sam_vit_b, mobile_sam, …), or any other name to install under; "
+            "by default what the content says."
+        ),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Install under this name instead of the variant's.")
     ] = None,
 ) -> None:
     """Install a model so that `OVSEG_MODEL=NAME ovseg serve` serves it.
 
-        ovseg import sam_vit_b_01ec64.pth --model sam_vit_b
+        ovseg import sam_vit_b_01ec64.pth
 
-        ovseg import SAM-H_box_infer SAM-H_point_infer --model SAM-H
+        ovseg import sam-vit-large/ --name my-sam
 
-    Nothing in a checkpoint is executed: of a pickle only tensors and containers are read. A
-    failure leaves nothing behind.
+        ovseg import SAM-H_box_infer.tar SAM-H_point_infer.tar
+
+    What a source is follows from its content, not from its name. Nothing in a checkpoint is
+    executed: of a pickle only tensors and containers are read. A failure leaves nothing behind.
     """
     settings = get_settings()
     try:
-        if all(is_paddlex_folder(source) for source in sources):
-            manifest = install_paddlex_model(sources, settings.model_dir, name or model)
-        elif len(sources) == 1:
-            from ovseg.checkpoints.importing import import_checkpoint
-
-            manifest = import_checkpoint(
-                sources[0], model, settings.model_dir, name, progress=typer.echo
-            )
-        else:
-            raise CheckpointError("several sources must all be PaddleX inference model folders")
+        with shown_steps() as progress:
+            manifest = import_sources(sources, settings.model_dir, model, name, progress)
     except CheckpointError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from None

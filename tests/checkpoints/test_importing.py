@@ -125,7 +125,7 @@ def test_wrong_checkpoints_leave_nothing_behind(
 
 
 def test_checkpoint_of_another_variant(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="is it a sam_mini checkpoint"):
+    with pytest.raises(CheckpointError, match="is a sam_tiny checkpoint, not sam_mini"):
         import_checkpoint(tiny_checkpoint, "sam_mini", tmp_path / "models")
 
 
