@@ -26,10 +26,11 @@ serve: $(READY) ## run the server until Ctrl-C (settings: OVSEG_…, see `.venv/
 test: $(READY) ## the whole test suite
 	@$(BIN)/python -m pytest
 
-test-reference: $(READY) $(REFERENCE_READY) ## compare with Meta's live segment-anything (needs torch)
+test-reference: $(READY) $(REFERENCE_READY) ## compare with segment-anything, MobileSAM and transformers, live (needs torch)
 	@goldens=$$(mktemp -d) && trap 'rm -rf "$$goldens"' EXIT && \
-	echo "asking Meta's segment-anything for reference results …" && \
+	echo "asking segment-anything, MobileSAM and transformers for reference results …" && \
 	$(REFERENCE_VENV)/bin/python tests/golden/make_golden.py --output "$$goldens" && \
+	$(REFERENCE_VENV)/bin/python tests/golden/make_golden_others.py --output "$$goldens" && \
 	OVSEG_GOLDEN_DIR="$$goldens" $(BIN)/python -m pytest tests/network tests/checkpoints
 
 loadtest: $(READY) ## load a server that `make serve` started, REST and gRPC, one minute
@@ -65,7 +66,7 @@ $(READY): requirements.lock pyproject.toml client/pyproject.toml
 	@touch $@
 
 $(REFERENCE_READY): tests/reference/requirements.txt
-	@echo "making $(REFERENCE_VENV) with torch and Meta's segment-anything …"
+	@echo "making $(REFERENCE_VENV) with torch, segment-anything, MobileSAM and transformers …"
 	@$(PYTHON) -m venv --clear $(REFERENCE_VENV)
 	@$(REFERENCE_VENV)/bin/python $(PIP_INSTALL) -r tests/reference/requirements.txt
 	@touch $@

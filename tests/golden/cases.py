@@ -1,4 +1,4 @@
-"""The prompts whose results Meta's code and ours are compared on.
+"""The prompts whose results other implementations and ours are compared on.
 
 Coordinates are (x, y) in pixels of the original photo, boxes are xyxy.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,13 @@ class Golden:
     variant: str
     photo: str
     cases: tuple[Case, ...]
+    reference: Literal["meta", "mobile_sam", "hugging_face"] = "meta"
+    """Whose code gives the answers."""
+
+    @property
+    def model(self) -> str:
+        """The name that the tests install the reference's weights under."""
+        return "sam_tiny_hugging_face" if self.reference == "hugging_face" else self.variant
 
 
 def mask_input() -> NDArray[np.float32]:
@@ -73,4 +81,7 @@ GOLDENS = (
     Golden("sam_vit_b_coffee", "sam_vit_b", "coffee.jpg", COFFEE_CASES),
     Golden("sam_tiny_coffee", "sam_tiny", "coffee.jpg", COFFEE_CASES),
     Golden("sam_tiny_retina", "sam_tiny", "retina.jpg", RETINA_CASES),
+    Golden("mobile_sam_coffee", "mobile_sam", "coffee.jpg", COFFEE_CASES, "mobile_sam"),
+    Golden("hugging_face_coffee", "sam_tiny", "coffee.jpg", COFFEE_CASES, "hugging_face"),
+    Golden("hugging_face_retina", "sam_tiny", "retina.jpg", RETINA_CASES, "hugging_face"),
 )

@@ -49,16 +49,22 @@ def _centre_and_spread(name: str, shape: tuple[int, ...]) -> tuple[float, float]
     """Mean and standard deviation of a tensor's values."""
     if name.endswith(".bias"):
         return 0.0, 0.1
-    if name.endswith("gaussian_matrix"):
+    if name.endswith(".running_mean"):
+        return 0.0, 0.2
+    if name.endswith("attention_biases"):
+        return 0.0, 0.5
+    if name.endswith(("gaussian_matrix", "positional_embedding")):
         return 0.0, 1.0
     if "rel_pos" in name:
         return 0.0, 0.15
     if "pos_embed" in name:
         return 0.0, 0.5
-    if len(shape) == 1:  # the weight of a norm
+    if len(shape) == 1:  # the weight or the variance of a norm
         return 1.0, 0.2
-    if "_embed" in name or ("_token" in name and len(shape) == 2 and shape[0] <= 4):
+    is_embedding = "_embed" in name and "mask_embed.conv" not in name
+    if is_embedding or ("_token" in name and len(shape) == 2 and shape[0] <= 4):
         return 0.0, 1.0
     # Transposed convolutions are [in, out, h, w], all others [out, in, …].
-    fan_in = shape[0] if "output_upscaling" in name else math.prod(shape[1:])
+    is_transposed = "output_upscaling" in name or "upscale_conv" in name
+    fan_in = shape[0] if is_transposed else math.prod(shape[1:])
     return 0.0, 1.0 / math.sqrt(fan_in)

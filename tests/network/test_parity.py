@@ -1,4 +1,6 @@
-"""The served path (photo, programs, stages) gives what Meta's SamPredictor gives.
+"""The served path (photo, programs, stages) gives what other implementations give.
+
+These are Meta's SamPredictor, MobileSAM's, and transformers' SamModel with its processor.
 
 The bounds: embedding 1e-4, low-resolution logits and predicted IoU 1e-3, masks IoU 0.999.
 `OVSEG_GOLDEN_DIR` names another folder of answers, see `make test-reference`.
@@ -47,7 +49,7 @@ class EncodedPhoto:
 
 @cache
 def encode(golden: Golden, model_dir: Path) -> EncodedPhoto:
-    folder = model_dir / golden.variant
+    folder = model_dir / golden.model
     photo = decode_image((PHOTO_FOLDER / golden.photo).read_bytes(), max_pixels=10**7)
     pixels, input_size = resize_longest_side(photo, SIDE)
     (embedding,) = PaddleEngine(folder / "encoder", THREADS).run(
