@@ -79,8 +79,9 @@ class RelativePositionAttention(nn.Layer):
             part.reshape(head_shape).transpose([0, 2, 1, 3]) for part in qkv.split(3, axis=-1)
         )
         query = paddle.concat([query * self.head_dim**-0.5, self._position_scores(query)], axis=-1)
-        # `key[..., :1] * 0` spreads the codes over the (dynamic) batch axis.
-        key = paddle.concat([key, self.key_codes + key[..., :1] * 0.0], axis=-1)
+        # Adding zeros spreads the codes over the axes of batch (dynamic) and heads.
+        key_codes = self.key_codes + paddle.zeros_like(key[..., :1])
+        key = paddle.concat([key, key_codes], axis=-1)
         weights = nn.functional.softmax(paddle.matmul(query, key, transpose_y=True), axis=-1)
         attended = paddle.matmul(weights, value)
         return attended.transpose([0, 2, 1, 3]).reshape([-1, num_tokens, self.dim])

@@ -167,8 +167,8 @@ class MaskDecoder(nn.Layer):
             the one for unambiguous prompts, the others are the multimask candidates.
         """
         output_tokens = paddle.concat([self.iou_token.weight, self.mask_tokens.weight], axis=0)
-        # A prompt token times zero spreads the output tokens over the (dynamic) prompt axis.
-        output_tokens = output_tokens.unsqueeze(0) + prompt_tokens[:, :1] * 0.0
+        # Adding zeros spreads the output tokens over the (dynamic) axis of prompts.
+        output_tokens = output_tokens.unsqueeze(0) + paddle.zeros_like(prompt_tokens[:, :1])
         tokens = paddle.concat([output_tokens, prompt_tokens], axis=1)
         cells = image.flatten(start_axis=2).transpose([0, 2, 1])
 
