@@ -42,6 +42,7 @@ class Settings(BaseSettings):
 
     # --- model and engine ------------------------------------------------------------------
     model: str = Field(BUNDLED_MODEL, description="Installed model to serve (see `ovseg models`).")
+    models: str = Field("", description="Further models to serve beside it, separated by commas.")
     model_dir: Path = Field(
         PROJECT_ROOT / "models", description="Where `ovseg import` installs models."
     )
@@ -105,6 +106,12 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @property
+    def further_models(self) -> tuple[str, ...]:
+        """The names in `models` that are not the default model."""
+        names = (name.strip() for name in self.models.split(","))
+        return tuple(name for name in dict.fromkeys(names) if name and name != self.model)
 
     @property
     def model_folder(self) -> Path:

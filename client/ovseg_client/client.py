@@ -40,6 +40,7 @@ class Client:
         multimask: bool = False,
         visualize: bool = False,
         log_id: str | None = None,
+        model: str | None = None,
     ) -> Prediction:
         """Find the objects that boxes or points mark in an image.
 
@@ -51,6 +52,7 @@ class Client:
             multimask: three candidates for each prompt; over gRPC only.
             visualize: return a JPEG with the masks drawn, too.
             log_id: names the request in the service's log and in errors.
+            model: a served model; by default the server's.
 
         Raises:
             ValueError, TypeError: arguments that no service could use, or that REST has no
@@ -60,7 +62,9 @@ class Client:
             OvsegError: the service failed, ran out of time, or cannot be reached.
         """
         prompts = make_prompts(boxes, points, labels)
-        return self._transport.predict(PredictRequest(image, prompts, multimask, visualize, log_id))
+        return self._transport.predict(
+            PredictRequest(image, prompts, multimask, visualize, log_id, model)
+        )
 
     def is_ready(self) -> bool:
         """Whether the service would answer now."""

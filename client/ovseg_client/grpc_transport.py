@@ -52,7 +52,7 @@ class GrpcTransport:
         names = ["counts", "size", "scores", *(["overlay"] if request.visualize else [])]
         try:
             result = self._client.infer(
-                MODEL_NAME,
+                f"{MODEL_NAME}.{request.model}" if request.model else MODEL_NAME,
                 request_inputs(request, self._timeout_s),
                 outputs=[triton.InferRequestedOutput(name) for name in names],
                 request_id=request.log_id or "",

@@ -72,13 +72,14 @@ def request_body(request: PredictRequest) -> dict[str, Any]:
             "several points for a mask, or background points, need a gRPC address "
             "(grpc://host:8001)"
         )
-    body = {
+    named = {"logId": request.log_id, "model": request.model}
+    return {
         "image": _image_field(request.image),
         "prompt": request.prompts.rows,
         "promptType": request.prompts.kind,
         "visualize": request.visualize,
+        **{name: value for name, value in named.items() if value is not None},
     }
-    return body if request.log_id is None else body | {"logId": request.log_id}
 
 
 def prediction_of(answer: dict[str, Any], server_timing: str = "") -> Prediction:

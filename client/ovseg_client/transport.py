@@ -19,6 +19,7 @@ class PredictRequest:
     multimask: bool
     visualize: bool
     log_id: str | None
+    model: str | None
 
 
 class Transport(Protocol):

@@ -13,14 +13,14 @@ import numpy.typing as npt
 from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
+from ovseg.served_models import ENSEMBLE
 from ovseg_gateway.errors import (
     InferenceFailedError,
     InferenceTimeoutError,
     InvalidRequestError,
     UnavailableError,
 )
-
-MODEL_NAME = "open_vocabulary_segmentation"
+from ovseg_gateway.models import ModelIndexClient, ServedModels
 
 PromptType = Literal["box", "point"]
 
@@ -42,7 +42,7 @@ _STAGE_MESSAGE = re.compile(
 logger = logging.getLogger(__name__)
 
 
-class InferenceClient(Protocol):
+class InferenceClient(ModelIndexClient, Protocol):
     """The part of `tritonclient.grpc.aio.InferenceServerClient` that is used here."""
 
     async def infer(self, model_name: str, inputs: list[Any], **options: Any) -> Any: ...
@@ -75,6 +75,7 @@ class Segmenter:
 
     def __init__(self, client: InferenceClient) -> None:
         self._client = client
+        self._models = ServedModels(client)
 
     async def segment(
         self,
@@ -82,29 +83,37 @@ class Segmenter:
         rows: Sequence[Sequence[float]],
         prompt_type: PromptType,
         *,
+        model: str | None = None,
         visualize: bool,
         request_id: str,
         timeout_s: float,
     ) -> Segmentation:
         """Segment an encoded image with N rows of coordinates (pixels), one mask a row.
 
+        `model` names a served model; by default one that takes such prompts is chosen.
+
         Raises:
-            InvalidRequestError: a stage found the image or the prompts impossible.
+            InvalidRequestError: a stage found the image or the prompts impossible, or no such
+                model is served.
             UnavailableError: Triton's queue is full, it is stopping, or it cannot be reached.
             InferenceTimeoutError: no answer within `timeout_s` seconds.
             InferenceFailedError: anything else; logged with the request id.
         """
-        outputs = ["counts", "size", "scores", *(["overlay"] if visualize else [])]
+        ensemble = await self._models.ensemble_for(model, prompt_type)
+        names = ["counts", "size", "scores", *(["overlay"] if visualize else [])]
+        outputs = [InferRequestedOutput(name) for name in names]
+        inputs = [_image_input(image), *_prompt_inputs(rows, prompt_type)]
+        options = {"outputs": outputs, "request_id": request_id, "client_timeout": timeout_s}
         try:
-            result = await self._client.infer(
-                MODEL_NAME,
-                [_image_input(image), *_prompt_inputs(rows, prompt_type)],
-                outputs=[InferRequestedOutput(name) for name in outputs],
-                request_id=request_id,
-                client_timeout=timeout_s,
-            )
+            result = await self._client.infer(ensemble, inputs, **options)
         except InferenceServerException as error:
-            raise _http_error(error, request_id) from error
+            if ensemble == ENSEMBLE or _status(error) in ("INVALID_ARGUMENT", "DEADLINE_EXCEEDED"):
+                raise _http_error(error, request_id) from error
+            # A model beside the default may have been unloaded since Triton was asked.
+            self._models.forget()
+            if await self._models.ensemble_for(model, prompt_type) == ensemble:
+                raise _http_error(error, request_id) from error
+            raise UnavailableError("The model was unloaded; try again") from error
         height, width = result.as_numpy("size")
         return Segmentation(
             counts=[text.decode("ascii") for text in result.as_numpy("counts").reshape(-1)],
@@ -118,7 +127,7 @@ class Segmenter:
         try:
             return await self._client.is_server_ready(
                 client_timeout=timeout_s
-            ) and await self._client.is_model_ready(MODEL_NAME, client_timeout=timeout_s)
+            ) and await self._client.is_model_ready(ENSEMBLE, client_timeout=timeout_s)
         except InferenceServerException:
             return False
 
@@ -157,7 +166,7 @@ def _prompt_inputs(rows: Sequence[Sequence[float]], prompt_type: PromptType) -> 
 
 def _http_error(error: InferenceServerException, request_id: str) -> Exception:
     """The HTTP form of a gRPC error; what is not the caller's business goes to the log only."""
-    status = (error.status() or "").removeprefix("StatusCode.")
+    status = _status(error)
     message = error.message() or ""
     if status == "INVALID_ARGUMENT" and (found := _STAGE_MESSAGE.search(message)):
         return InvalidRequestError.single(_FIELDS_OF_TENSORS[found["tensor"]], found["text"])
@@ -169,3 +178,8 @@ def _http_error(error: InferenceServerException, request_id: str) -> Exception:
     if status == "DEADLINE_EXCEEDED":
         return InferenceTimeoutError("The request took too long")
     return InferenceFailedError()
+
+
+def _status(error: InferenceServerException) -> str:
+    """gRPC's name of the status, such as "UNAVAILABLE"; "" if there was none."""
+    return (error.status() or "").removeprefix("StatusCode.")

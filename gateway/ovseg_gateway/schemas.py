@@ -52,6 +52,10 @@ class SegmentationRequest(_Model):
     visualize: bool | None = Field(
         None, description="Whether the answer holds a picture; null: the server's setting."
     )
+    model: Annotated[str, AfterValidator(_check_unicode)] | None = Field(
+        None,
+        description="A served model; by default the server's, or another that takes such prompts.",
+    )
     log_id: Annotated[str, AfterValidator(_check_unicode)] | None = Field(
         None, description="Returned in the answer; made up when missing."
     )

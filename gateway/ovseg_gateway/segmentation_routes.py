@@ -61,6 +61,7 @@ async def segment(request: Request) -> Response:
             image,
             parsed.prompt,
             cast(PromptType, parsed.prompt_type),
+            model=parsed.model,
             visualize=visualize,
             request_id=context.short_log_id,
             timeout_s=gateway.settings.request_timeout_s,

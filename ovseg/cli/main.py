@@ -11,7 +11,14 @@ import pydantic
 import typer
 
 from ovseg import __version__
-from ovseg.cli import config_command, import_command, predict_command, serve_command
+from ovseg.cli import (
+    config_command,
+    export_command,
+    import_command,
+    load_commands,
+    predict_command,
+    serve_command,
+)
 
 app = typer.Typer(
     name="ovseg",
@@ -23,6 +30,9 @@ app = typer.Typer(
 app.command("serve")(serve_command.serve)
 app.command("predict")(predict_command.predict)
 app.command("import")(import_command.import_model)
+app.command("export")(export_command.export)
+app.command("load")(load_commands.load)
+app.command("unload")(load_commands.unload)
 app.command("config")(config_command.config)
 
 

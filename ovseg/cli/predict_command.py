@@ -34,6 +34,9 @@ def predict(
         str | None,
         typer.Option(help="The server: http://host:8080, or grpc://host:8001 for Triton itself."),
     ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A served model, if it shall not be the server's default.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Write a JPEG picture with the masks drawn."),
@@ -66,7 +69,11 @@ def predict(
     try:
         with Client(url or _default_url()) as client:
             prediction = client.predict(
-                image, boxes=boxes or None, points=points or None, visualize=output is not None
+                image,
+                boxes=boxes or None,
+                points=points or None,
+                visualize=output is not None,
+                model=model,
             )
         if output is not None:
             output.write_bytes(prediction.overlay or b"")

@@ -16,6 +16,7 @@ from typing import Literal
 
 from ovseg.manifest import ModelManifest
 from ovseg.server.errors import ServerStartError
+from ovseg.server.model_control import connected
 from ovseg.server.ports import check_port_free
 from ovseg.server.triton_process import TritonProcess
 from ovseg.server.warm_up import warm_up
@@ -58,8 +59,7 @@ def serve(settings: Settings, part: Part, say: Say) -> None:
                 say(f"starting Triton with {manifest.name} ({manifest.parameters / 1e6:.1f} M) …")
                 triton.start()
                 triton.wait_ready()
-                say("warming up …")
-                _warm_up(settings, triton)
+                _load_and_warm_up(settings, say)
                 if part == "triton":
                     say(_triton_ready(settings, started))
                     _wait_for_end(triton)
@@ -70,13 +70,22 @@ def serve(settings: Settings, part: Part, say: Say) -> None:
         say("stopped")
 
 
-def _warm_up(settings: Settings, triton: TritonProcess) -> None:
+def _load_and_warm_up(settings: Settings, say: Say) -> None:
     from tritonclient.utils import InferenceServerException
 
-    try:
-        warm_up(settings, settings.start_timeout_s)
-    except InferenceServerException as error:
-        raise ServerStartError(f"the first inference failed: {error.message()}") from None
+    with connected(settings.triton_grpc_address) as control:
+        served = [control.load(settings, settings.model, is_default=True)]
+        for model in settings.further_models:
+            say(f"loading {model} …")
+            served.append(control.load(settings, model))
+    say("warming up …")
+    for served_model in served:
+        try:
+            warm_up(settings.triton_grpc_address, served_model, settings.start_timeout_s)
+        except InferenceServerException as error:
+            raise ServerStartError(
+                f"the first inference of {served_model.name} failed: {error.message()}"
+            ) from None
 
 
 def _wait_for_end(triton: TritonProcess) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from ovseg.server.errors import ServerStartError
+from ovseg.server.model_control import TRITON_MODELS, rendered_repository
 from ovseg.server.ports import check_port_free
 from ovseg.server.shared_memory import (
     remove_regions,
@@ -72,6 +73,7 @@ class TritonProcess:
         ):
             check_port_free(self._settings.host, port, name)
         remove_stale_regions()
+        rendered_repository(self._settings).mkdir(parents=True, exist_ok=True)
         wheel = find_wheel()
         backends = Path(self._run_directory.name) / "backends"
         link_python_backend(wheel, backends)
@@ -155,9 +157,10 @@ class TritonProcess:
         command = [
             str(wheel / "tritonserver/bin/tritonserver"),
             f"--model-repository={settings.model_repository}",
+            f"--model-repository={rendered_repository(settings)}",
             # Explicit control lets a stage whose stub crashed be unloaded and loaded again.
             "--model-control-mode=explicit",
-            "--load-model=*",
+            *(f"--load-model={name}" for name in TRITON_MODELS),
             "--disable-auto-complete-config",
             f"--backend-directory={backends}",
             f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",

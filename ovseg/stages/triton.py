@@ -6,6 +6,7 @@ only inside its stub process, so it is imported when a stage runs.
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
@@ -30,7 +31,12 @@ class StageModel:
     def initialize(self, args: dict[str, str]) -> None:
         """Triton's hook: load the stage, or raise with the reason in the message."""
         self._name = args["model_name"]
-        self.load(Settings())
+        settings = Settings()
+        # A set that serves another model than the default names it in its configuration.
+        parameters = json.loads(args["model_config"]).get("parameters", {})
+        if model := parameters.get("model", {}).get("string_value"):
+            settings = settings.model_copy(update={"model": model})
+        self.load(settings)
 
     def load(self, settings: Settings) -> None:
         """Prepare whatever `run` needs."""

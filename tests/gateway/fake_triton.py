@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 from tritonclient.utils import InferenceServerException, deserialize_bytes_tensor
+
+from ovseg.served_models import ENSEMBLE
 
 PICTURE = b"\xff\xd8 a picture \xff\xd9"
 SIZE = (4, 6)
@@ -31,9 +35,14 @@ class FakeTriton:
 
     calls: list[Call] = field(default_factory=list)
     failure: InferenceServerException | Exception | None = None
+    inference_failure: InferenceServerException | None = None
+    """Fails inferences only; `failure` fails every call."""
     ready: bool = True
     score: float = 0.5
     delay_s: float = 0.0
+    served: dict[str, str] = field(default_factory=dict)
+    """Prompt kinds by model name, the default first; empty: Triton does not say."""
+    index_requests: int = 0
 
     def reset(self) -> None:
         """Forget calls and orders."""
@@ -53,8 +62,8 @@ class FakeTriton:
         tensors = {tensor.name(): _decode(tensor) for tensor in inputs}
         self.calls.append(Call(model_name, tensors, outputs, options))
         await asyncio.sleep(self.delay_s)
-        if self.failure is not None:
-            raise self.failure
+        if failure := self.failure or self.inference_failure:
+            raise failure
         n = len(tensors["point_coords"])
         counts = np.array([f"mask{i}".encode() for i in range(n)], dtype=np.object_)
         return FakeResult(
@@ -66,6 +75,29 @@ class FakeTriton:
             },
             outputs,
         )
+
+    async def get_model_repository_index(self, *, client_timeout: float | None = None) -> Any:
+        self.index_requests += 1
+        if self.failure is not None:
+            raise self.failure
+        names = [self._ensemble(name) for name in self.served]
+        states = [SimpleNamespace(name=name, state="READY") for name in names]
+        stages = [SimpleNamespace(name="sam_encoder", state="READY")]
+        return SimpleNamespace(models=stages + states)
+
+    async def get_model_config(
+        self, model_name: str, *, client_timeout: float | None = None
+    ) -> Any:
+        config = ModelConfig(name=model_name)
+        for name, kinds in self.served.items():
+            if self._ensemble(name) == model_name:
+                config.parameters["model"].string_value = name
+                config.parameters["prompt_kinds"].string_value = kinds
+        return SimpleNamespace(config=config)
+
+    def _ensemble(self, name: str) -> str:
+        default = next(iter(self.served))
+        return ENSEMBLE if name == default else f"{ENSEMBLE}.{name}"
 
     async def is_server_ready(self, *, client_timeout: float | None = None) -> bool:
         return self.ready

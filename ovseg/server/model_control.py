@@ -1,0 +1,185 @@
+"""Which models a running Triton serves, and loading and unloading them without a restart.
+
+Each served model is a set of Triton models: the stages, `embed`, and the ensemble. The default
+model's have their plain names and are `model_repository/` itself. Another model M has a set of
+its own, `<name>.M`: the same files with the names changed and the parameter `model` set, rendered
+into `<OVSEG_MODEL_DIR>/.triton`, which Triton has as a second repository, and loaded by Triton's
+explicit model control (docs/protocol/extension_model_repository.md).
+
+(Triton can also be handed a model's files in the load call, but then refuses an ensemble of such
+models: it looks for an ensemble's steps in its repositories.)
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import json_format, text_format
+
+from ovseg.manifest import ModelManifest
+from ovseg.served_models import (
+    ENSEMBLE,
+    MODEL_PARAMETER,
+    PROMPT_KINDS_PARAMETER,
+    ServedModel,
+    in_order,
+    ready_ensembles,
+    triton_name,
+)
+from ovseg.server.errors import ServerStartError
+from ovseg.settings import Settings
+
+# In the order in which they can be loaded: an ensemble needs its steps.
+TRITON_MODELS = (
+    "preprocess",
+    "sam_encoder",
+    "prompt_decoder",
+    "postprocess",
+    "visualize",
+    "embed",
+    ENSEMBLE,
+)
+
+
+class ModelControlError(ServerStartError):
+    """A model cannot be loaded or unloaded; one line says why."""
+
+
+class ModelControl:
+    """Loads and unloads models in a Triton that is reached over gRPC."""
+
+    def __init__(self, client: Any) -> None:
+        """Use an open `tritonclient.grpc.InferenceServerClient`."""
+        self._client = client
+
+    def load(self, settings: Settings, model: str, *, is_default: bool = False) -> ServedModel:
+        """Serve an installed model, beside those that are served already.
+
+        Loading a served model again replaces it with what is installed now; requests to the others
+        are not touched.
+
+        Raises:
+            ModelNotInstalledError: there is no such model.
+            ModelControlError: Triton cannot load it; nothing of it stays loaded.
+        """
+        from tritonclient.utils import InferenceServerException
+
+        manifest = ModelManifest.load(settings.model_dir / model)
+        parameters = {
+            MODEL_PARAMETER: model,
+            PROMPT_KINDS_PARAMETER: ",".join(manifest.prompt_kinds),
+        }
+        configs = render_set(settings.model_repository, model, is_default, parameters)
+        try:
+            if is_default:
+                # Its stages are loaded already; the ensemble learns what it serves.
+                content = json_format.MessageToJson(
+                    configs[ENSEMBLE], preserving_proto_field_name=True
+                )
+                self._client.load_model(ENSEMBLE, config=content)
+            else:
+                write_set(configs, settings.model_repository, rendered_repository(settings))
+                for config in configs.values():
+                    self._client.load_model(config.name)
+        except InferenceServerException as error:
+            if not is_default:
+                self._unload_set(model)
+            raise ModelControlError(f"cannot load {model}: {_cause(error)}") from None
+        return ServedModel(
+            model, triton_name(ENSEMBLE, model, is_default), manifest.prompt_kinds, is_default
+        )
+
+    def unload(self, model: str) -> None:
+        """Stop serving a model that is not the default; requests under way finish.
+
+        Raises:
+            ModelControlError: it is not served, or is the default.
+        """
+        served = {candidate.name: candidate for candidate in self.served()}
+        if model not in served:
+            raise ModelControlError(f"{model} is not served; served: {', '.join(served)}")
+        if served[model].is_default:
+            raise ModelControlError(
+                f"{model} is the default model: set OVSEG_MODEL to another and restart"
+            )
+        self._unload_set(model)
+
+    def served(self) -> list[ServedModel]:
+        """Models whose ensemble is ready, the default first."""
+        names = ready_ensembles(self._client.get_model_repository_index())
+        configs = [self._client.get_model_config(name).config for name in names]
+        return in_order(ServedModel.from_config(config) for config in configs)
+
+    def _unload_set(self, model: str) -> None:
+        from tritonclient.utils import InferenceServerException
+
+        for triton_model in reversed(TRITON_MODELS):
+            with suppress(InferenceServerException):  # It was not loaded.
+                self._client.unload_model(triton_name(triton_model, model, is_default=False))
+
+
+def rendered_repository(settings: Settings) -> Path:
+    """Triton's second model repository, for the sets of models other than the default."""
+    return settings.model_dir / ".triton"
+
+
+def render_set(
+    repository: Path, model: str, is_default: bool, parameters: dict[str, str]
+) -> dict[str, Any]:
+    """The configurations of one served model's set.
+
+    Args:
+        repository: the model repository with the plain set.
+        model: the installed model's name.
+        is_default: whether the names stay plain.
+        parameters: added to each configuration's.
+
+    Returns:
+        `ModelConfig` messages by the plain name of their Triton model, in loading order.
+    """
+    from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+    configs = {}
+    for plain_name in TRITON_MODELS:
+        text = (repository / plain_name / "config.pbtxt").read_text("utf-8")
+        config = text_format.Parse(text, ModelConfig())
+        config.name = triton_name(plain_name, model, is_default)
+        for step in config.ensemble_scheduling.step:
+            step.model_name = triton_name(step.model_name, model, is_default)
+        for name, value in parameters.items():
+            config.parameters[name].string_value = value
+        configs[plain_name] = config
+    return configs
+
+
+def write_set(configs: dict[str, Any], repository: Path, target: Path) -> None:
+    """Write rendered configurations, each with its Triton model's version folder, below `target`.
+
+    What is there already and the same is left alone, so that Triton reloads nothing for it.
+    """
+    for plain_name, config in configs.items():
+        folder = target / config.name
+        shutil.copytree(repository / plain_name / "1", folder / "1", dirs_exist_ok=True)
+        file = folder / "config.pbtxt"
+        text = text_format.MessageToString(config)
+        if not file.exists() or file.read_text("utf-8") != text:
+            file.write_text(text, "utf-8")
+
+
+def _cause(error: Any) -> str:
+    # "failed to load 'x', version 1 is at UNAVAILABLE state: Internal: Cause: why\n\nAt:\n…;"
+    message = str(error.message()).partition("\n\nAt:")[0]
+    return message.rpartition("UNAVAILABLE state: Internal: ")[2].strip() or message
+
+
+@contextmanager
+def connected(address: str) -> Iterator[ModelControl]:
+    """Model control of the Triton at host:port."""
+    import tritonclient.grpc as triton
+
+    with triton.InferenceServerClient(address) as client:
+        yield ModelControl(client)
