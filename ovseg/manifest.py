@@ -76,6 +76,11 @@ class ModelManifest(BaseModel):
     """What a download was compared with: a published checksum, or the first one seen here."""
     files: tuple[ArtefactFile, ...] = ()
 
+    @property
+    def program_names(self) -> tuple[str, ...]:
+        """The folders of the model's programs."""
+        return ("encoder", "prompt_decoder") if self.kind == "split" else self.prompt_kinds
+
     @classmethod
     def load(cls, model_folder: Path) -> ModelManifest:
         """Read `<model_folder>/model.json`.

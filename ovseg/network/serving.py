@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Protocol
 
 import paddle
 from paddle import nn
@@ -110,7 +111,17 @@ class PromptDecoderProgram(nn.Layer):
         ]
 
 
-def save_program(program: EncoderProgram | PromptDecoderProgram, folder: Path) -> None:
+class Program(Protocol):
+    """A layer that can be written as a program."""
+
+    def eval(self) -> None:
+        """Leave training mode."""
+
+    def input_specs(self) -> list[InputSpec]:
+        """Names, shapes and types of the inputs."""
+
+
+def save_program(program: Program, folder: Path) -> None:
     """Write a program as a Paddle Inference model: `<folder>/inference.json`, `.pdiparams`."""
     program.eval()
     with warnings.catch_warnings():

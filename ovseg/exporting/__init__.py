@@ -1,0 +1,1 @@
+"""Installed models in the formats of other programs."""
