@@ -23,9 +23,6 @@ class SegmentAnything(nn.Layer):
         self.mask_decoder = MaskDecoder(
             variant.embedding_channels, variant.grid_size, variant.mask_decoder
         )
-        # Programs keep these names, so an installed model's weights can be read back by key.
-        for key, tensor in self.state_dict().items():
-            tensor.name = key
 
 
 def build_image_encoder(variant: Variant) -> nn.Layer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -117,13 +118,25 @@ class Program(Protocol):
     def eval(self) -> None:
         """Leave training mode."""
 
+    def named_parameters(self) -> Iterable[tuple[str, paddle.Tensor]]:
+        """Weights by their path."""
+
+    def named_buffers(self) -> Iterable[tuple[str, paddle.Tensor]]:
+        """Constants by their path."""
+
     def input_specs(self) -> list[InputSpec]:
         """Names, shapes and types of the inputs."""
 
 
 def save_program(program: Program, folder: Path) -> None:
-    """Write a program as a Paddle Inference model: `<folder>/inference.json`, `.pdiparams`."""
+    """Write a program as a Paddle Inference model: `<folder>/inference.json`, `.pdiparams`.
+
+    Its weights carry their paths as names, which are the checkpoint's keys: they can be read back
+    from an installed model.
+    """
     program.eval()
+    for path, tensor in (*program.named_parameters(), *program.named_buffers()):
+        tensor.name = path
     with warnings.catch_warnings():
         # Paddle's own `where` and `zeros_like` use an attribute that its tracer warns of.
         warnings.filterwarnings("ignore", message="Tensor do not have 'place'")
