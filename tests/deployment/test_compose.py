@@ -39,8 +39,9 @@ def test_ports_and_addresses_are_the_defaults_of_the_settings() -> None:
     assert SERVICES["gateway"]["ports"] == [f"127.0.0.1:{settings.port}:{settings.port}"]
     assert SERVICES["triton"]["ports"] == [f"127.0.0.1:{settings.grpc_port}:{settings.grpc_port}"]
     assert SERVICES["gateway"]["environment"]["OVSEG_GRPC_URL"] == f"triton:{settings.grpc_port}"
-    assert f":{settings.triton_http_port}/v2/health" in SERVICES["triton"]["healthcheck"]["test"][-1]
-    assert f":{settings.port}/health/ready" in SERVICES["gateway"]["healthcheck"]["test"][-1]
+    checks = {name: service["healthcheck"]["test"][-1] for name, service in SERVICES.items()}
+    assert f":{settings.triton_http_port}/v2/health/ready" in checks["triton"]
+    assert f":{settings.port}/health/ready" in checks["gateway"]
 
 
 def test_everything_that_is_copied_into_the_image_is_in_the_checkout() -> None:
