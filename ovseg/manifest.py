@@ -72,8 +72,8 @@ class ModelManifest(BaseModel):
     """Types of the tensors in them; the installed model computes in float32."""
     source_url: str | None = None
     """Where `ovseg fetch` downloaded them."""
-    source_checksum: Literal["published", "first use"] | None = None
-    """What a download was compared with: a published checksum, or the first one seen here."""
+    source_checksum: Literal["known", "first use"] | None = None
+    """What a download was compared with: a checksum known before, or the first one seen here."""
     files: tuple[ArtefactFile, ...] = ()
 
     @property

@@ -16,6 +16,7 @@ from ovseg.cli import (
     export_command,
     import_command,
     load_commands,
+    models_command,
     predict_command,
     serve_command,
 )
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.command("serve")(serve_command.serve)
 app.command("predict")(predict_command.predict)
 app.command("import")(import_command.import_model)
+app.command("models")(models_command.models)
 app.command("export")(export_command.export)
 app.command("load")(load_commands.load)
 app.command("unload")(load_commands.unload)

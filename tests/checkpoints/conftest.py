@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from ovseg.settings import get_settings
 
 GOLDEN_FOLDER = Path(__file__).resolve().parent.parent / "golden"
 
@@ -22,6 +24,14 @@ def golden_folder() -> Path:
 def tiny_checkpoint(golden_folder: Path) -> Path:
     """A `sam_tiny` state dict, saved by torch."""
     return golden_folder / "sam_tiny.pth"
+
+
+@pytest.fixture(autouse=True)
+def fresh_settings() -> Iterator[None]:
+    """No test sees settings that another test's environment made."""
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
 
 
 @pytest.fixture

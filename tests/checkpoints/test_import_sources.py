@@ -18,7 +18,6 @@ from ovseg.checkpoints.errors import (
 from ovseg.checkpoints.import_sources import import_sources
 from ovseg.cli.main import app
 from ovseg.manifest import ModelManifest
-from ovseg.settings import get_settings
 
 STANDINS = Path(__file__).resolve().parent.parent / "contract" / "data" / "standin_models"
 
@@ -40,7 +39,6 @@ def pack(tmp_path: Path) -> Callable[..., Path]:
 def run_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
     """`ovseg import …` into a folder of its own: exit code, what it printed."""
     monkeypatch.setenv("OVSEG_MODEL_DIR", str(tmp_path / "models"))
-    get_settings.cache_clear()
 
     def run(*arguments: object) -> tuple[int, str]:
         result = CliRunner().invoke(app, ["import", *map(str, arguments)])
