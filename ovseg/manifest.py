@@ -70,7 +70,7 @@ class ModelManifest(BaseModel):
     """The files the weights came from."""
     source_dtypes: tuple[str, ...] = ()
     """Types of the tensors in them; the installed model computes in float32."""
-    source_url: str | None = None
+    source_urls: tuple[str, ...] = ()
     """Where `ovseg fetch` downloaded them."""
     source_checksum: Literal["known", "first use"] | None = None
     """What a download was compared with: a checksum known before, or the first one seen here."""

@@ -29,3 +29,7 @@ class UnexpectedKeyError(CheckpointError):
 
 class WrongShapeError(CheckpointError):
     """A tensor's shape is not that of the network's parameter."""
+
+
+class DownloadError(CheckpointError):
+    """A file could not be downloaded, or is not the one that was expected."""

@@ -14,6 +14,7 @@ from ovseg import __version__
 from ovseg.cli import (
     config_command,
     export_command,
+    fetch_command,
     import_command,
     load_commands,
     models_command,
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command("serve")(serve_command.serve)
 app.command("predict")(predict_command.predict)
 app.command("import")(import_command.import_model)
+app.command("fetch")(fetch_command.fetch)
 app.command("models")(models_command.models)
 app.command("export")(export_command.export)
 app.command("load")(load_commands.load)
