@@ -8,6 +8,9 @@ Layout of an installed model, written by `ovseg import` and read by the stages:
         prompt_decoder/inference.json, …    split models: embedding + prompts -> low-res masks
         box/inference.json, …               fused models: image + boxes -> low-res masks
         point/inference.json, …             fused models: image + one point -> low-res masks
+
+    A cut model has encoder/, box/ and point/: normalised image -> embedding, then embedding +
+    boxes or one point -> low-res masks.
 """
 
 from __future__ import annotations
@@ -46,13 +49,15 @@ class ModelManifest(BaseModel):
     `split` models run an image encoder once per image and a prompt decoder per request.
     `fused` models (PaddleX's inference format) take image and prompts in one program; there is
     one program for each kind of prompt, and their "embedding" is the normalised image itself.
+    `cut` models are fused models that were cut in two at the image embedding: one encoder, and a
+    decoder for each kind of prompt.
     """
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     variant: str
-    kind: Literal["split", "fused"]
+    kind: Literal["split", "fused", "cut"]
     input_size: int
     pixel_mean: tuple[float, float, float] = PIXEL_MEAN
     pixel_std: tuple[float, float, float] = PIXEL_STD
@@ -79,7 +84,9 @@ class ModelManifest(BaseModel):
     @property
     def program_names(self) -> tuple[str, ...]:
         """The folders of the model's programs."""
-        return ("encoder", "prompt_decoder") if self.kind == "split" else self.prompt_kinds
+        if self.kind == "split":
+            return ("encoder", "prompt_decoder")
+        return ("encoder", *self.prompt_kinds) if self.kind == "cut" else self.prompt_kinds
 
     @classmethod
     def load(cls, model_folder: Path) -> ModelManifest:

@@ -69,6 +69,11 @@ class StaticProgram:
         """The values of one weight, in Paddle's layout."""
         return np.asarray(self._scope.find_var(name).get_tensor())
 
+    def rename_input(self, old: str, new: str) -> None:
+        """Give an input another name."""
+        self.inputs[old].get_defining_op().set_str_attr("name", new)
+        self.inputs = {new if name == old else name: it for name, it in self.inputs.items()}
+
     def replace_by_input(self, value: Value, name: str, shape: Sequence[int]) -> None:
         """Let everything that reads a tensor of the graph read a new FP32 input instead."""
         first_input = next(iter(self.inputs.values())).get_defining_op()

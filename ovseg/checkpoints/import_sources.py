@@ -59,7 +59,7 @@ def import_sources(
             installed_name = name or model or _paddlex_name(sources)
             check_name(installed_name)
             tell(f"installing {', '.join(source.name for source in originals)}")
-            return install_paddlex_model(sources, model_dir, installed_name)
+            return install_paddlex_model(sources, model_dir, installed_name, tell)
         if len(sources) > 1:
             raise CheckpointError("several sources must all be PaddleX inference models")
         # These import Paddle, which takes seconds.

@@ -1,4 +1,4 @@
-"""PaddleX's inference models (SAM-H_box, SAM-H_point), served as they are.
+"""PaddleX's inference models (SAM-H_box, SAM-H_point), cut in two or served as they are.
 
 Each is one program that takes the normalised image and the prompts at once, and comes as a
 folder: `inference.json` (the program), `inference.pdiparams` and `inference.yml` (PaddleX's
@@ -7,22 +7,30 @@ processor settings). A box program and a point program together make one served 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ovseg.checkpoints.errors import UnreadableCheckpointError
-from ovseg.checkpoints.installing import describe_files, installing
+from ovseg.checkpoints.installing import (
+    combined_sha256,
+    describe_files,
+    describe_sources,
+    installing,
+)
 from ovseg.engines.paddle_inference import PARAMETERS_FILE_NAME, PROGRAM_FILE_NAME
 from ovseg.manifest import PIXEL_MEAN, PIXEL_STD, ModelManifest, PromptKind
 
 PROCESSOR_FILE_NAME = "inference.yml"
 _FILE_NAMES = (PROGRAM_FILE_NAME, PARAMETERS_FILE_NAME, PROCESSOR_FILE_NAME)
+_KIND_OF_WIDTH: dict[int, PromptKind] = {4: "box", 2: "point"}
+"""Numbers in one prompt -> what it is."""
 
 
 def is_paddlex_folder(source: Path) -> bool:
@@ -30,78 +38,148 @@ def is_paddlex_folder(source: Path) -> bool:
     return source.is_dir() and (source / PROGRAM_FILE_NAME).is_file()
 
 
-def install_paddlex_model(folders: Sequence[Path], model_dir: Path, name: str) -> ModelManifest:
-    """Install one or two fused programs under one name.
+def install_paddlex_model(
+    folders: Sequence[Path],
+    model_dir: Path,
+    name: str,
+    progress: Callable[[str], None] | None = None,
+) -> ModelManifest:
+    """Install one or two fused programs under one name, cut at their image embedding if possible.
 
     Args:
         folders: unpacked inference models, one for each kind of prompt.
         model_dir: where models are installed.
         name: the installed model's name.
+        progress: called with a line for people at each step.
 
     Raises:
         UnreadableCheckpointError: a file is missing or is not what it should be.
     """
-    kinds: dict[PromptKind, Path] = {}
+    tell = progress or (lambda _line: None)
+    programs: dict[PromptKind, _FusedProgram] = {}
     for folder in folders:
         for file_name in _FILE_NAMES:
             if not (folder / file_name).is_file():
                 raise UnreadableCheckpointError(f"{folder / file_name} is missing")
-        kind = _prompt_kind(folder / PROGRAM_FILE_NAME)
-        if kind in kinds:
-            raise UnreadableCheckpointError(f"{kinds[kind]} and {folder} both take {kind} prompts")
-        kinds[kind] = folder
+        program = _read_program(folder)
+        if program.kind in programs:
+            raise UnreadableCheckpointError(
+                f"{programs[program.kind].folder} and {folder} both take {program.kind} prompts"
+            )
+        programs[program.kind] = program
 
-    processors = [_processor(folder / PROCESSOR_FILE_NAME) for folder in kinds.values()]
+    processors = [_processor(program.folder / PROCESSOR_FILE_NAME) for program in programs.values()]
     if any(processor != processors[0] for processor in processors):
         raise UnreadableCheckpointError(f"the models' {PROCESSOR_FILE_NAME} do not agree")
     side, mean, std = processors[0]
 
-    with installing(model_dir, name) as folder_being_made:
-        digest = hashlib.sha256()
-        for kind, folder in kinds.items():
-            (folder_being_made / kind).mkdir()
-            for file_name in _FILE_NAMES:
-                shutil.copyfile(folder / file_name, folder_being_made / kind / file_name)
-                digest.update((folder / file_name).read_bytes())
+    with installing(model_dir, name) as being_made:
+        for kind, program in programs.items():
+            _copy_program(program, being_made / kind)
+        tell("looking for the image embedding")
+        embedding_shape = _cut(tuple(programs), side, being_made, tell)
+        parameter_files = being_made.rglob(PARAMETERS_FILE_NAME)
+        source_files = describe_sources(
+            [program.folder / name for program in programs.values() for name in _FILE_NAMES]
+        )
         manifest = ModelManifest(
             name=name,
             variant="fused",
-            kind="fused",
+            kind="cut" if embedding_shape else "fused",
             input_size=side,
             pixel_mean=mean,
             pixel_std=std,
-            embedding_shape=(3, side, side),
-            prompt_kinds=tuple(kinds),
+            embedding_shape=embedding_shape or (3, side, side),
+            prompt_kinds=tuple(programs),
             predicts_iou=False,
-            parameters=sum(
-                (folder / PARAMETERS_FILE_NAME).stat().st_size // 4 for folder in kinds.values()
-            ),
-            source=", ".join(folder.name for folder in kinds.values()),
-            source_sha256=digest.hexdigest(),
-            files=describe_files(folder_being_made),
+            parameters=sum(file.stat().st_size // 4 for file in parameter_files),
+            source=", ".join(program.folder.name for program in programs.values()),
+            source_kind="PaddleX",
+            source_files=source_files,
+            source_sha256=combined_sha256(source_files),
+            files=describe_files(being_made),
         )
-        manifest.save(folder_being_made)
+        manifest.save(being_made)
     return manifest
 
 
-def _prompt_kind(program: Path) -> PromptKind:
-    """Box or point, from the last dimension of the program's `prompts` input."""
+@dataclass(frozen=True)
+class _FusedProgram:
+    """A fused program before it is installed; exporters name its inputs as they like."""
+
+    folder: Path
+    kind: PromptKind
+    image_input: str
+    prompts_input: str
+
+
+def _read_program(folder: Path) -> _FusedProgram:
+    """Tell a program's inputs apart by their shapes: an image [*, 3, S, S], and the prompts."""
+    program = folder / PROGRAM_FILE_NAME
+    shapes: dict[str, list[int]] = {}
     try:
         operations = json.loads(program.read_bytes())["program"]["regions"][0]["blocks"][0]["ops"]
         for operation in operations:
-            attributes = {
-                attribute["N"]: attribute["AT"].get("D")
-                for attribute in operation["A"]
-                if isinstance(attribute, dict)
-            }
-            if attributes.get("name") == "prompts":
-                return {4: "box", 2: "point"}[attributes["shape"][-1]]  # type: ignore[return-value]
+            if operation["#"].endswith(".data"):
+                attributes = {
+                    attribute["N"]: attribute["AT"].get("D") for attribute in operation["A"]
+                }
+                shapes[attributes["name"]] = attributes["shape"]
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-        pass
-    raise UnreadableCheckpointError(
-        f"{program} is not a SAM program of PaddleX's format: "
-        "it has no input `prompts` of [N, 4] boxes or [1, N, 2] points"
-    )
+        shapes = {}
+    images = [name for name, shape in shapes.items() if len(shape) == 4 and shape[1] == 3]
+    prompts = {
+        name: _KIND_OF_WIDTH[shape[-1]]
+        for name, shape in shapes.items()
+        if len(shape) in (2, 3) and shape[-1] in _KIND_OF_WIDTH
+    }
+    if len(shapes) != 2 or len(images) != 1 or len(prompts) != 1:
+        raise UnreadableCheckpointError(
+            f"{program} is not a SAM program of PaddleX's format: "
+            "its inputs are not an image and prompts, [N, 4] boxes or [1, N, 2] points"
+        )
+    ((prompts_input, kind),) = prompts.items()
+    return _FusedProgram(folder, kind, images[0], prompts_input)
+
+
+def _copy_program(program: _FusedProgram, target: Path) -> None:
+    """Copy a program's files; its inputs are named `images` and `prompts` there."""
+    target.mkdir()
+    for file_name in _FILE_NAMES:
+        shutil.copyfile(program.folder / file_name, target / file_name)
+    if (program.image_input, program.prompts_input) != ("images", "prompts"):
+        # Imports Paddle, which takes seconds.
+        from ovseg.static_program import StaticProgram
+
+        renamed = StaticProgram(program.folder)
+        renamed.rename_input(program.image_input, "images")
+        renamed.rename_input(program.prompts_input, "prompts")
+        renamed.save(target, list(renamed.inputs.values()), renamed.outputs)
+
+
+def _cut(
+    kinds: Sequence[PromptKind], side: int, being_made: Path, tell: Callable[[str], None]
+) -> tuple[int, int, int] | None:
+    """Replace the fused programs in a folder by an encoder and decoders, if that can be done.
+
+    Returns:
+        The embedding's (channels, height, width); None if the programs stay as they are.
+    """
+    from ovseg.checkpoints.paddlex_split import NotSplittableError, split_fused_programs
+
+    with tempfile.TemporaryDirectory(dir=being_made) as folder:
+        parts = Path(folder)
+        try:
+            shape = split_fused_programs({kind: being_made / kind for kind in kinds}, side, parts)
+        except NotSplittableError as error:
+            tell(f"served as it is, each request encodes its image anew: {error}")
+            return None
+        for kind in kinds:
+            shutil.rmtree(being_made / kind)
+        for part in parts.iterdir():
+            part.rename(being_made / part.name)
+    tell("cut in two: one encoder serves all prompts on an image")
+    return shape
 
 
 def _processor(

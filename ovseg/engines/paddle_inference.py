@@ -43,9 +43,7 @@ class PaddleEngine:
         try:
             self._predictor: Any = inference.create_predictor(config)
         except Exception as error:  # Paddle raises its own C++ exceptions, RuntimeError among them.
-            raise EngineError(
-                f"Paddle cannot load {program_folder}: {_first_line(error)}"
-            ) from None
+            raise EngineError(f"Paddle cannot load {program_folder}: {first_line(error)}") from None
         self._inputs = {
             name: self._predictor.get_input_handle(name)
             for name in self._predictor.get_input_names()
@@ -70,11 +68,12 @@ class PaddleEngine:
                 self._inputs[name].copy_from_cpu(np.ascontiguousarray(array))
             self._predictor.run()
         except Exception as error:
-            raise EngineError(f"Paddle cannot run {self._name}: {_first_line(error)}") from None
+            raise EngineError(f"Paddle cannot run {self._name}: {first_line(error)}") from None
         return tuple(output.copy_to_cpu() for output in self._outputs)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The line of one of Paddle's errors that says what is wrong; they have many."""
     lines = [line.strip() for line in str(error).splitlines()]
     told = [line for line in lines if "Error" in line or "error" in line]
     return (told or [line for line in lines if line] or [type(error).__name__])[0]

@@ -66,6 +66,22 @@ class NormalizingImageEncoder:
         return np.ascontiguousarray(normalised.transpose(0, 3, 1, 2))
 
 
+class CutImageEncoder:
+    """A cut model's encoder program: it takes one normalised image at a time."""
+
+    def __init__(self, normalise: NormalizingImageEncoder, engine: Engine) -> None:
+        self._normalise = normalise
+        self._engine = engine
+
+    def encode(
+        self, pixels: NDArray[np.uint8], input_size: NDArray[np.int32]
+    ) -> NDArray[np.float32]:
+        """See `ImageEncoder.encode`."""
+        images = self._normalise.encode(pixels, input_size)
+        embeddings = [self._engine.run(images=image[None])[0] for image in images]
+        return np.concatenate(embeddings).astype(np.float32, copy=False)
+
+
 def load_image_encoder(settings: Settings) -> ImageEncoder:
     """The encoder of the model that the settings name.
 
@@ -73,6 +89,10 @@ def load_image_encoder(settings: Settings) -> ImageEncoder:
         ModelNotInstalledError, EngineError: it cannot be loaded; the message says what to do.
     """
     manifest = ModelManifest.load(settings.model_folder)
+    normalise = NormalizingImageEncoder(manifest.pixel_mean, manifest.pixel_std)
     if manifest.kind == "fused":
-        return NormalizingImageEncoder(manifest.pixel_mean, manifest.pixel_std)
-    return EngineImageEncoder(open_engine(settings.model_folder / "encoder", settings))
+        return normalise
+    engine = open_engine(settings.model_folder / "encoder", settings)
+    return (
+        CutImageEncoder(normalise, engine) if manifest.kind == "cut" else EngineImageEncoder(engine)
+    )

@@ -99,12 +99,17 @@ class SamPromptDecoder:
 class FusedPromptDecoder:
     """PaddleX's fused programs: normalised image + prompts -> low-res masks, no scores.
 
-    Inputs by PaddleX's order (SAMProcessor): the image float32 [1, 3, S, S], then boxes
-    float32 [N, 4] or one point float32 [1, 1, 2].
+    The image is float32 [1, 3, S, S], prompts are boxes float32 [N, 4] or one point
+    float32 [1, 1, 2] (PaddleX's SAMProcessor).
+
+    Args:
+        engines: the program for each kind of prompt.
+        image_input: name of the input that the image comes in by; of a cut model, "embedding".
     """
 
-    def __init__(self, engines: Mapping[PromptKind, Engine]) -> None:
+    def __init__(self, engines: Mapping[PromptKind, Engine], image_input: str = "images") -> None:
         self._engines = engines
+        self._image_input = image_input
 
     def decode(
         self, embedding: Floats, prompts: Prompts, mask_input: Floats | None, multimask: bool
@@ -125,7 +130,7 @@ class FusedPromptDecoder:
         return low_res_masks, np.full((len(prompts), 1), np.nan, np.float32)
 
     def _run(self, kind: PromptKind, image: Floats, prompts: Floats) -> Floats:
-        (masks,) = self._engines[kind].run(images=image, prompts=prompts)
+        (masks,) = self._engines[kind].run(**{self._image_input: image, "prompts": prompts})
         return masks.astype(np.float32, copy=False)
 
     def _by_kind(
@@ -164,8 +169,9 @@ def load_prompt_decoder(settings: Settings) -> PromptDecoder:
     """
     folder = settings.model_folder
     manifest = ModelManifest.load(folder)
-    if manifest.kind == "fused":
-        return FusedPromptDecoder(
-            {kind: open_engine(folder / kind, settings) for kind in manifest.prompt_kinds}
-        )
-    return SamPromptDecoder(open_engine(folder / "prompt_decoder", settings))
+    if manifest.kind == "split":
+        return SamPromptDecoder(open_engine(folder / "prompt_decoder", settings))
+    return FusedPromptDecoder(
+        {kind: open_engine(folder / kind, settings) for kind in manifest.prompt_kinds},
+        image_input="images" if manifest.kind == "fused" else "embedding",
+    )
