@@ -30,3 +30,25 @@ def mini_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     model_dir = tmp_path_factory.mktemp("models")
     with running_service({"OVSEG_MODEL_DIR": str(model_dir), "OVSEG_MODEL": "sam_mini"}) as service:
         yield service
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of an installed model of our own network that runs in milliseconds."""
+    # These import Paddle, which takes seconds: only for the tests that need it.
+    from ovseg.network.variants import VARIANTS
+    from tests.small_model import SMALL, install_small_model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(VARIANTS, SMALL.name, SMALL)
+        yield install_small_model(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="session")
+def exported_model(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small model in PaddleX's format: a folder with `SAM-H_box` and `SAM-H_point`."""
+    from ovseg.exporting.export_model import export_model
+
+    folder = tmp_path_factory.mktemp("exported") / "paddlex"
+    export_model(small_model, "paddlex", folder)
+    return folder
