@@ -59,8 +59,13 @@ def _tensors(manifest: ModelManifest) -> dict[str, list[Row]]:
     mask: Row = ("out: `low_res_masks`", "FP32 [N, 1, 256, 256]", "one mask for each prompt")
     box: Row = ("in: `prompts`", "FP32 [N, 4]", "boxes x0, y0, x1, y1")
     point: Row = ("in: `prompts`", "FP32 [1, P, 2]", "foreground points of one object")
+    cut_encoder = [image, ("out: `embedding`", f"FP32 [1, {embedding}]", "what decoders need")]
+    if manifest.kind == "cut":
+        image = ("in: `embedding`", f"FP32 [1, {embedding}]", "of one image")
     return {
-        "encoder": [
+        "encoder": cut_encoder
+        if manifest.kind == "cut"
+        else [
             ("in: `pixels`", f"UINT8 [B, {side}, {side}, 3]", "RGB, padded with anything"),
             ("in: `input_size`", "INT32 [B, 2]", "height, width of the image within the frame"),
             ("out: `embedding`", f"FP32 [B, {embedding}]", "what the prompt decoder needs"),
