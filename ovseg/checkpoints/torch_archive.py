@@ -26,6 +26,7 @@ from ovseg.checkpoints.errors import (
 )
 from ovseg.checkpoints.stored_tensor import StoredTensor, as_float32
 
+WRAPPER_NAMES = ("model", "state_dict", "model_state_dict", "model_state")
 MAX_PICKLE_BYTES = 64 * 1024 * 1024  # a state dict's pickle is well below a megabyte
 
 
@@ -63,13 +64,15 @@ class Storage:
 def read_torch_archive(path: Path) -> dict[str, StoredTensor]:
     """Read the names and shapes of a state dict; the values follow when they are asked for.
 
+    A training script's dictionary, with the state dict under a usual name, is as good.
+
     Raises:
         UnreadableCheckpointError: the file is no torch checkpoint, damaged, or not a state dict.
         UnsafeCheckpointError: the pickle names a function that state dicts do not need.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            state_dict = _unpickle(path, archive)
+            state_dict = _without_wrapper(_unpickle(path, archive))
     except zipfile.BadZipFile:
         raise UnreadableCheckpointError(
             f"{path.name} is not a torch checkpoint, or is truncated "
@@ -83,6 +86,15 @@ def read_torch_archive(path: Path) -> dict[str, StoredTensor]:
             f"{path.name} is not a state dict (a flat dictionary of tensors)"
         )
     return dict(state_dict)
+
+
+def _without_wrapper(content: object) -> object:
+    """The state dict that a training script saved together with other things."""
+    if isinstance(content, dict):
+        for name in WRAPPER_NAMES:
+            if isinstance(content.get(name), dict):
+                return content[name]
+    return content
 
 
 def _unpickle(path: Path, archive: zipfile.ZipFile) -> object:

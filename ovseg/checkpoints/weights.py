@@ -14,6 +14,9 @@ from ovseg.checkpoints.state_dict import Slot
 from ovseg.checkpoints.stored_tensor import StoredTensor
 from ovseg.network.variants import Variant
 
+# torch's DataParallel, and what training scripts call the network.
+WRAPPER_PREFIXES = ("module.", "model.", "sam.")
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -55,6 +58,7 @@ def open_weights(source: Path) -> Weights:
     else:
         files = [source]
         tensors = read_checkpoint(source)
+    tensors = _without_prefix(tensors)
     dtypes = tuple(sorted({tensor.dtype for tensor in tensors.values()}))
     layout = recognise_layout(tensors, source.name)
     variant = recognise_variant(tensors, layout, source.name)
@@ -63,6 +67,14 @@ def open_weights(source: Path) -> Weights:
     elif layout is Layout.MOBILE_SAM:
         tensors = fold_batch_norms(tensors, source.name)
     return Weights(source, tuple(files), layout, variant, tensors, dtypes)
+
+
+def _without_prefix(tensors: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """The tensors by the network's own names, where a training script wrapped the network."""
+    for prefix in WRAPPER_PREFIXES:
+        if tensors and all(key.startswith(prefix) for key in tensors):
+            return {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
+    return tensors
 
 
 def check_agreement(weights: Weights, variant: str) -> None:

@@ -115,6 +115,12 @@ def test_refuses_what_is_not_a_state_dict(tmp_path: Path, root_object: object) -
     assert_one_line(error, "other.pth", "not a state dict")
 
 
+@pytest.mark.parametrize("name", ["model", "state_dict", "model_state_dict", "model_state"])
+def test_a_training_scripts_dictionary_is_opened(tmp_path: Path, name: str) -> None:
+    content = {"epoch": 3, "optimizer": {"lr": 0.1, "groups": [{}]}, name: {}}
+    assert read_checkpoint(write_archive(tmp_path / "training.pth", content)) == {}
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UnreadableCheckpointError) as error:
         read_checkpoint(tmp_path / "absent.pth")

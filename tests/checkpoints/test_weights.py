@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from ovseg.checkpoints.checkpoint_file import read_checkpoint
 from ovseg.checkpoints.errors import (
     CheckpointError,
     MissingKeyError,
@@ -73,6 +74,14 @@ def test_metas_file_may_have_any_name(tiny_checkpoint: Path, tmp_path: Path, nam
     weights = open_weights(path)
     assert weights.layout is Layout.META
     assert_fits(weights, "sam_tiny")
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "sam."])
+def test_wrapped_networks(tiny_checkpoint: Path, tmp_path: Path, prefix: str) -> None:
+    tensors = read_checkpoint(tiny_checkpoint)
+    path = tmp_path / "wrapped.safetensors"
+    save_file({prefix + key: tensor.read() for key, tensor in tensors.items()}, path)
+    assert_fits(open_weights(path), "sam_tiny")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "hugging.pth", "hugging"])
@@ -185,7 +194,7 @@ def test_folders_without_weights(
     [
         ("image_encoder.trunk.patch_embed.proj.weight", "is SAM 2, which is not supported"),
         ("mask_decoder.hf_token.weight", "is SAM-HQ, which is not supported"),
-        ("model.embed_tokens.weight", "holds no SAM model .* model.embed_tokens.weight"),
+        ("text.embed_tokens.weight", "holds no SAM model .* text.embed_tokens.weight"),
     ],
 )
 def test_other_networks(tmp_path: Path, key: str, message: str) -> None:
