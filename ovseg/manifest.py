@@ -101,7 +101,8 @@ class ModelManifest(BaseModel):
         except FileNotFoundError:
             raise ModelNotInstalledError(
                 f"no model is installed at {model_folder} (no {MANIFEST_FILE_NAME}); "
-                f"install one with `ovseg import CHECKPOINT --model {model_folder.name}`"
+                f"install it with `ovseg import CHECKPOINT --name {model_folder.name}`, or see "
+                "`ovseg models` for what can be fetched"
             ) from None
         except ValidationError as error:
             raise ModelNotInstalledError(f"{path} is not a model manifest: {error}") from None

@@ -26,7 +26,8 @@ def models(
 ) -> None:
     """List the installed models, and those that can be fetched.
 
-    The model that is served is marked with `*`; choose another with OVSEG_MODEL.
+    Those that `ovseg serve` serves are marked with `*`: choose them with OVSEG_MODEL, and further
+    ones with OVSEG_MODELS.
     """
     settings = get_settings()
     if verify and not as_json:
@@ -53,7 +54,8 @@ def _print_tables(installed: list[InstalledModel], settings: Settings) -> None:
     console = Console(highlight=False, markup=False, width=TABLE_WIDTH)
     console.print(f"Installed in {settings.model_dir}:")
     if installed:
-        console.print(_installed_table(installed, settings.model))
+        served = {settings.model, *settings.further_models}
+        console.print(_installed_table(installed, served))
     else:
         console.print("  none (the bundled model is prepared by `ovseg serve`)")
     for model in installed:
@@ -63,7 +65,7 @@ def _print_tables(installed: list[InstalledModel], settings: Settings) -> None:
     console.print(_published_table({model.folder.name for model in installed}))
 
 
-def _installed_table(installed: list[InstalledModel], served: str) -> Table:
+def _installed_table(installed: list[InstalledModel], served: set[str]) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in ("", "name", "variant", "source"):
         table.add_column(column, no_wrap=True)
@@ -72,7 +74,7 @@ def _installed_table(installed: list[InstalledModel], served: str) -> Table:
     for column in ("engines", "files"):
         table.add_column(column, no_wrap=True)
     for model in installed:
-        mark = "*" if model.folder.name == served else ""
+        mark = "*" if model.folder.name in served else ""
         manifest = model.manifest
         if manifest is None:
             table.add_row(mark, model.folder.name, "", "", "", "", "", "", model.state.value)
