@@ -40,6 +40,9 @@ class PaddleEngine:
         config.disable_gpu()
         config.disable_glog_info()
         config.set_cpu_math_library_num_threads(threads)
+        # In Paddle 3.3.1 it lets `sin` overwrite what `cos` still reads, as position encodings of
+        # a fixed number of points have it; without it neither time nor memory is lost.
+        config.delete_pass("inplace_pass")
         try:
             self._predictor: Any = inference.create_predictor(config)
         except Exception as error:  # Paddle raises its own C++ exceptions, RuntimeError among them.
