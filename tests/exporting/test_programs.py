@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
-import openvino
 import pytest
 from typer.testing import CliRunner
 
@@ -33,23 +31,28 @@ INPUTS: dict[str, dict[str, Any]] = {
         "has_mask_input": np.array([0, 1, 0], np.float32),
     },
 }
+needs_paddle2onnx = pytest.mark.skipif(
+    sys.version_info >= (3, 13), reason="paddle2onnx 2.1.0 has no wheels for Python 3.13"
+)
 OUTPUTS = {"encoder": ["embedding"], "prompt_decoder": ["low_res_masks", "iou_predictions"]}
 
 
 @pytest.fixture(scope="module")
 def exported(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small model as ONNX, OpenVINO and Paddle programs."""
+    """The small model as ONNX and OpenVINO programs."""
     folder = tmp_path_factory.mktemp("programs")
     export_model(small_model, "onnx", folder / "onnx")
     export_model(small_model, "openvino", folder / "openvino")
-    export_model(small_model, "paddle", folder / "paddle")
     return folder
 
 
+@needs_paddle2onnx
 @pytest.mark.parametrize("program", INPUTS)
 def test_onnx_runtime_computes_what_paddle_does(
     exported: Path, small_model: Path, program: str
 ) -> None:
+    import onnxruntime
+
     session = onnxruntime.InferenceSession(str(exported / "onnx" / f"{program}.onnx"))
     expected = PaddleEngine(small_model / program, threads=1).run(**INPUTS[program])
     for result, wanted in zip(
@@ -58,10 +61,13 @@ def test_onnx_runtime_computes_what_paddle_does(
         np.testing.assert_allclose(result, wanted, atol=1e-4)
 
 
+@needs_paddle2onnx
 @pytest.mark.parametrize("program", INPUTS)
 def test_openvino_computes_what_paddle_does(
     exported: Path, small_model: Path, program: str
 ) -> None:
+    import openvino
+
     compiled = openvino.Core().compile_model(
         str(exported / "openvino" / f"{program}.xml"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
@@ -71,15 +77,18 @@ def test_openvino_computes_what_paddle_does(
         np.testing.assert_allclose(results[name], wanted, atol=1e-4)
 
 
-@pytest.mark.parametrize("program", INPUTS)
-def test_paddle_programs_are_the_installed_ones(
-    exported: Path, small_model: Path, program: str
-) -> None:
-    for file in (small_model / program).iterdir():
-        assert (exported / "paddle" / program / file.name).read_bytes() == file.read_bytes()
+def test_paddle_programs_are_the_installed_ones(small_model: Path, tmp_path: Path) -> None:
+    export_model(small_model, "paddle", tmp_path / "out")
+    for program in INPUTS:
+        for file in (small_model / program).iterdir():
+            exported_file = tmp_path / "out" / program / file.name
+            assert exported_file.read_bytes() == file.read_bytes()
 
 
+@needs_paddle2onnx
 def test_the_readme_names_every_tensor(exported: Path) -> None:
+    import onnx
+
     readme = (exported / "onnx" / "README.md").read_text("utf-8")
     for program in INPUTS:
         graph = onnx.load(exported / "onnx" / f"{program}.onnx").graph
