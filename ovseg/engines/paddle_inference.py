@@ -43,6 +43,9 @@ class PaddleEngine:
         # In Paddle 3.3.1 it lets `sin` overwrite what `cos` still reads, as position encodings of
         # a fixed number of points have it; without it neither time nor memory is lost.
         config.delete_pass("inplace_pass")
+        # oneDNN, on by default, costs SAM time and memory (the decoder a third more of both),
+        # and crashes the process on some programs once the pass above is gone.
+        config.disable_mkldnn()
         try:
             self._predictor: Any = inference.create_predictor(config)
         except Exception as error:  # Paddle raises its own C++ exceptions, RuntimeError among them.
