@@ -6,14 +6,13 @@ copies of the same encoder. Cut, one encoder serves both, once for each image.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ovseg.checkpoints.program_graph import FusedGraph
-from ovseg.engines import EngineError
+from ovseg.checkpoints.program_graph import Cut, FusedGraph
 from ovseg.engines.paddle_inference import PaddleEngine, first_line
 from ovseg.manifest import PromptKind
 from ovseg.settings import available_cpus
@@ -23,6 +22,8 @@ ENCODER, EMBEDDING = "encoder", "embedding"
 IMAGE, PROMPTS = "images", "prompts"
 # Cutting changes no arithmetic; what Paddle's passes fuse across the cut may round differently.
 TOLERANCE = 1e-4
+# An encoder is the same if this part of its weights is; what comes after may belong to a decoder.
+SHARED_PART = 0.99
 # As fractions of the input's side.
 _SAMPLE_PROMPTS: dict[PromptKind, Any] = {
     "box": [[0.1, 0.2, 0.7, 0.8], [0.4, 0.3, 0.6, 0.5]],
@@ -59,7 +60,11 @@ def split_fused_programs(
         shape = _write_parts(programs, target)
         for kind, program in programs.items():
             _verify(kind, program, side, target)
-    except (RuntimeError, ValueError, OSError, EngineError) as error:  # Paddle's own among them
+    except NotSplittableError:
+        raise
+    except Exception as error:
+        # Paddle raises errors of many kinds on programs it does not understand. Whatever it is,
+        # a model that cannot be cut can still be served whole.
         raise NotSplittableError(f"Paddle cannot work on it ({first_line(error)})") from None
     return shape
 
@@ -73,16 +78,10 @@ def _write_parts(programs: Mapping[PromptKind, Path], target: Path) -> tuple[int
     for kind, candidates in cuts.items():
         if not candidates:
             raise NotSplittableError(f"the {kind} program computes no image embedding")
-    first, *others = cuts.values()
-    shared = [fingerprint for fingerprint in first if all(fingerprint in cut for cut in others)]
-    if not shared:
-        raise NotSplittableError(
-            "their image encoders differ (imported one by one, under two names, each can be split)"
-        )
-    embedding = shared[-1]
-    _, *sizes = first[embedding].shape
+    embedding = _shared_embedding(list(cuts.values()))
+    _, *sizes = next(iter(cuts.values()))[embedding].value.shape
     for index, (kind, program) in enumerate(opened.items()):
-        value = cuts[kind][embedding]
+        value = cuts[kind][embedding].value
         if index == 0:
             program.save(target / ENCODER, [program.inputs[IMAGE]], [value])
         program.replace_by_input(value, EMBEDDING, [1, *sizes])
@@ -90,6 +89,24 @@ def _write_parts(programs: Mapping[PromptKind, Path], target: Path) -> tuple[int
         program.save(target / kind, inputs, program.outputs)
     channels, height, width = sizes
     return channels, height, width
+
+
+def _shared_embedding(cuts: Sequence[Mapping[str, Cut]]) -> str:
+    """The fingerprint of the last tensor at which all programs can be cut.
+
+    Raises:
+        NotSplittableError: there is none, or much of some program's encoder comes after it.
+    """
+    first, *others = cuts
+    shared = [fingerprint for fingerprint in first if all(fingerprint in cut for cut in others)]
+    for candidates in cuts:
+        *_, deepest = candidates.values()
+        if not shared or (candidates[shared[-1]].num_weights < SHARED_PART * deepest.num_weights):
+            raise NotSplittableError(
+                "their image encoders differ (imported one by one, under two names, each can be "
+                "split)"
+            )
+    return shared[-1]
 
 
 def _verify(kind: PromptKind, fused: Path, side: int, target: Path) -> None:

@@ -7,14 +7,25 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import Any
 
 import paddle
+from numpy.typing import NDArray
 
 from ovseg.static_program import DATA_OPERATION, PARAMETER_OPERATION, StaticProgram, Value
 
 # Attributes that do not change what an operation computes.
 _IGNORED_ATTRIBUTES = {"name", "parameter_name", "persistable", "stop_gradient", "struct_name"}
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A tensor where a program can be cut in two."""
+
+    value: Value
+    num_weights: int
+    """Numbers in the weights that the tensor is computed with."""
 
 
 class FusedGraph:
@@ -36,7 +47,7 @@ class FusedGraph:
             if operation.name() == PARAMETER_OPERATION
         }
 
-    def cuts(self) -> dict[str, Value]:
+    def cuts(self) -> dict[str, Cut]:
         """Tensors that hold all that the masks depend on of the image, and nothing of the prompts.
 
         All of the image's paths to the masks lead through such a tensor, so the program can be
@@ -64,9 +75,11 @@ class FusedGraph:
         found = {}
         for value in cuts:
             needed = self._needed_for(value)
-            if set() < needed & live_weights < live_weights:
+            weights = needed & live_weights
+            if set() < weights < live_weights:
                 self._hash(needed, hashes)
-                found[hashes[value.id]] = value
+                num_weights = sum(self._weight(weight).size for weight in weights)
+                found[hashes[value.id]] = Cut(value, num_weights)
         return found
 
     def _paths_from_image(self) -> tuple[dict[str, int], set[str]]:
@@ -114,16 +127,14 @@ class FusedGraph:
             if not any(result.id in missing for result in results):
                 continue
             if operation.name() == PARAMETER_OPERATION:
-                hashes[results[0].id] = self._weight_hash(self._weights[results[0].id])
+                hashes[results[0].id] = _weight_hash(self._weight(results[0].id))
                 continue
             digest = _operation_hash(operation, [hashes[source.id] for source in sources])
             for index, result in enumerate(results):
                 hashes[result.id] = f"{digest}:{index}"
 
-    def _weight_hash(self, name: str) -> str:
-        values = self._program.parameter(name)
-        header = f"{values.dtype}{values.shape}".encode()
-        return hashlib.sha256(header + values.tobytes()).hexdigest()
+    def _weight(self, value_id: str) -> NDArray[Any]:
+        return self._program.parameter(self._weights[value_id])
 
 
 def _sources(operation: Any) -> list[Value]:
@@ -151,3 +162,8 @@ def _operation_hash(operation: Any, sources: list[str]) -> str:
         # What is inside a branch or a loop is not compared: it counts as different from all else.
         description.append(operation.id())
     return hashlib.sha256(repr(description).encode()).hexdigest()
+
+
+def _weight_hash(values: NDArray[Any]) -> str:
+    header = f"{values.dtype}{values.shape}".encode()
+    return hashlib.sha256(header + values.tobytes()).hexdigest()

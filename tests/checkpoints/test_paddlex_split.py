@@ -86,10 +86,16 @@ def test_a_box_model_alone_is_cut_too(exported_model: Path, tmp_path: Path) -> N
     assert (manifest.kind, manifest.prompt_kinds) == ("cut", ("box",))
 
 
-def test_models_with_different_encoders_stay_apart(exported_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("what_differs", ["everything", "the last block"])
+def test_models_with_different_encoders_stay_apart(
+    exported_model: Path, tmp_path: Path, what_differs: str
+) -> None:
+    network = small_network(seed=2 if what_differs == "everything" else 1)
+    weight = network.image_encoder.blocks[-1].mlp.lin2.weight
+    weight.set_value(weight * 1.01)
     other = tmp_path / "SAM-H_point"
     shutil.copytree(exported_model / "SAM-H_point", other)
-    save_program(FusedProgram(small_network(seed=2), "point"), other)
+    save_program(FusedProgram(network, "point"), other)
     lines: list[str] = []
     folders = [exported_model / "SAM-H_box", other]
     assert install_paddlex_model(folders, tmp_path, "model", lines.append).kind == "fused"
