@@ -58,8 +58,7 @@ def split_fused_programs(
     """
     try:
         shape = _write_parts(programs, target)
-        for kind, program in programs.items():
-            _verify(kind, program, side, target)
+        _verify(programs, side, target)
     except NotSplittableError:
         raise
     except Exception as error:
@@ -109,23 +108,24 @@ def _shared_embedding(cuts: Sequence[Mapping[str, Cut]]) -> str:
     return shared[-1]
 
 
-def _verify(kind: PromptKind, fused: Path, side: int, target: Path) -> None:
-    """Compare the parts with the whole, on a random image.
+def _verify(programs: Mapping[PromptKind, Path], side: int, target: Path) -> None:
+    """Compare the parts with the whole programs, on a random image.
 
     Raises:
         NotSplittableError: they differ.
     """
     threads = available_cpus()
     image = np.random.default_rng(0).standard_normal((1, 3, side, side), np.float32)
-    prompts = side * np.array(_SAMPLE_PROMPTS[kind], np.float32)
     # One program at a time: the largest take several gigabytes each.
-    (expected,) = PaddleEngine(fused, threads).run(images=image, prompts=prompts)
     (embedding,) = PaddleEngine(target / ENCODER, threads).run(images=image)
-    decoder = PaddleEngine(target / kind, threads)
-    (masks,) = decoder.run(embedding=embedding, prompts=prompts)
-    difference = float(np.abs(np.subtract(masks, expected)).max())
-    if not difference <= TOLERANCE * float(np.abs(expected).max()):  # true for NaN
-        raise NotSplittableError(
-            f"the parts of the {kind} program do not compute what the whole does "
-            f"(logits differ by {difference:.3g})"
-        )
+    for kind, program in programs.items():
+        prompts = side * np.array(_SAMPLE_PROMPTS[kind], np.float32)
+        decoder = PaddleEngine(target / kind, threads)
+        (masks,) = decoder.run(embedding=embedding, prompts=prompts)
+        (expected,) = PaddleEngine(program, threads).run(images=image, prompts=prompts)
+        difference = float(np.abs(np.subtract(masks, expected)).max())
+        if not difference <= TOLERANCE * float(np.abs(expected).max()):  # true for NaN
+            raise NotSplittableError(
+                f"the parts of the {kind} program do not compute what the whole does "
+                f"(logits differ by {difference:.3g})"
+            )
