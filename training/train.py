@@ -34,6 +34,11 @@ KEEP_MEMORY = {
 }
 
 
+SCHEDULE = (
+    "14:192:6:0:1.5e-3,22:128:6:5:8e-4,16:192:5:5:5e-4,16:256:4:4:3.5e-4,12:384:3:3:2.2e-4:large"
+)
+
+
 @dataclass(frozen=True)
 class Phase:
     """`minutes` of training at `size` pixels with `batch` images and `prompts` per image."""
@@ -47,7 +52,7 @@ class Phase:
 
 
 def parse_phases(text: str) -> list[Phase]:
-    """'12:192:8:0:1e-3,40:192:6:4:5e-4' -> phases; a sixth field names the pool."""
+    """Text like `SCHEDULE` -> phases; a sixth field names the pool."""
     phases = []
     for item in text.split(","):
         minutes, size, batch, prompts, rate, *pool = item.split(":")
@@ -230,7 +235,7 @@ def main() -> None:
     add = parser.add_argument
     add("--emoji", type=Path, required=True, help="folder of the emoji .webp files")
     add("--photos", type=Path, nargs="+", required=True, help="folders of training photographs")
-    add("--out", type=Path, default=Path("/work/tmp/train_run"))
+    add("--out", type=Path, default=Path("/work/tmp/train_run"), help="folder of the run")
     add("--phases", type=parse_phases, default=parse_phases("14:192:8:0:1.5e-3"))
     add("--from-phase", type=int, help="start this phase afresh with the saved weights")
     add("--restart", action="store_true", help="ignore a saved state")
