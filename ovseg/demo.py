@@ -25,8 +25,8 @@ from ovseg.settings import PROJECT_ROOT
 
 PHOTO = PROJECT_ROOT / "examples" / "photo.jpg"
 # Boxes [x0, y0, x1, y1] around three objects of the photo, and a point [x, y] on one of them.
-BOXES = [[130, 60, 430, 330], [250, 180, 560, 380], [40, 150, 560, 390]]
-POINT = [260, 190]
+BOXES = [[150, 12, 300, 150], [275, 345, 510, 511], [130, 345, 212, 425]]
+POINT = [170, 385]
 PICTURE = PROJECT_ROOT / "out.jpg"
 SHOWN_RLE_CHARACTERS = 28
 

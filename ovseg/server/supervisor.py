@@ -187,7 +187,7 @@ def _all_ready(settings: Settings, started: float) -> str:
 def curl_example(settings: Settings) -> str:
     """A line to paste into a shell in the project's folder."""
     return (
-        '  (printf \'{"promptType":"box","visualize":false,"prompt":[[100,100,300,300]],'
+        '  (printf \'{"promptType":"box","visualize":false,"prompt":[[150,12,300,150]],'
         '"image":"\'; base64 -w0 examples/photo.jpg; printf \'"}\') | \\\n'
         f"  curl -sS http://{settings.host}:{settings.port}/open-vocabulary-segmentation "
         "-H 'Content-Type: application/json' -d @-"
