@@ -92,7 +92,7 @@ def load_image_encoder(settings: Settings) -> ImageEncoder:
     normalise = NormalizingImageEncoder(manifest.pixel_mean, manifest.pixel_std)
     if manifest.kind == "fused":
         return normalise
-    engine = open_engine(settings.model_folder / "encoder", settings)
+    engine = open_engine(settings.model_folder / "encoder", settings, manifest.engine)
     return (
         CutImageEncoder(normalise, engine) if manifest.kind == "cut" else EngineImageEncoder(engine)
     )

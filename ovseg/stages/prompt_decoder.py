@@ -170,8 +170,11 @@ def load_prompt_decoder(settings: Settings) -> PromptDecoder:
     folder = settings.model_folder
     manifest = ModelManifest.load(folder)
     if manifest.kind == "split":
-        return SamPromptDecoder(open_engine(folder / "prompt_decoder", settings))
+        return SamPromptDecoder(open_engine(folder / "prompt_decoder", settings, manifest.engine))
     return FusedPromptDecoder(
-        {kind: open_engine(folder / kind, settings) for kind in manifest.prompt_kinds},
+        {
+            kind: open_engine(folder / kind, settings, manifest.engine)
+            for kind in manifest.prompt_kinds
+        },
         image_input="images" if manifest.kind == "fused" else "embedding",
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ Array = NDArray[Any]
 logger = logging.getLogger(__name__)
 
 
-class StageModel:
+class StageModel(ABC):
     """Base of each stage's `TritonPythonModel`.
 
     A stage overrides `load`, called once, and `run`, called for each request. An
@@ -38,10 +39,11 @@ class StageModel:
             settings = settings.model_copy(update={"model": model})
         self.load(settings)
 
+    @abstractmethod
     def load(self, settings: Settings) -> None:
         """Prepare whatever `run` needs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def run(self, inputs: dict[str, Array], wanted: set[str]) -> dict[str, Array]:
         """Answer one request.
 
@@ -52,7 +54,6 @@ class StageModel:
         Returns:
             Outputs by name; those not wanted are dropped.
         """
-        raise NotImplementedError
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Triton's hook: answer a list of requests."""
