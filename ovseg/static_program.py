@@ -96,11 +96,49 @@ class StaticProgram:
 
     @contextmanager
     def _static_mode(self) -> Iterator[None]:
-        was_dynamic = paddle.in_dynamic_mode()
-        paddle.enable_static()
-        try:
-            with paddle.static.scope_guard(self._scope):
-                yield
-        finally:
-            if was_dynamic:
-                paddle.disable_static()
+        with _static_mode(self._scope):
+            yield
+
+
+def translate_older_program(folder: Path, target: Path) -> None:
+    """Write `<folder>/inference.pdmodel` and `.pdiparams` as a program in Paddle's PIR form.
+
+    Its inputs and outputs are the same, in any order.
+
+    Raises:
+        Exception: Paddle's own, when it cannot read the files or translate the program.
+    """
+    with _static_mode(paddle.static.Scope()):
+        executor = paddle.static.Executor(paddle.CPUPlace())
+        with paddle.pir_utils.OldIrGuard():
+            older, _, _ = paddle.static.load_inference_model(str(folder / PROGRAM_NAME), executor)
+        program = paddle.pir.translate_to_pir(older.desc)
+        block = program.global_block()
+        inputs, outputs = [], []
+        for operation in list(block.ops):
+            if operation.name() == "pd_op.feed":
+                fed = operation.result(0)
+                paddle.base.libpaddle.pir.set_insertion_point(operation)
+                with paddle.static.program_guard(program):
+                    data = paddle.static.data(operation.attrs()["name"], fed.shape, fed.dtype)
+                fed.replace_all_uses_with(data)
+                block.remove_op(operation)
+                inputs.append(data)
+            elif operation.name() == "pd_op.fetch":
+                outputs.append(operation.operand_source(0))
+                block.remove_op(operation)
+        paddle.static.save_inference_model(
+            str(target / PROGRAM_NAME), inputs, outputs, executor, program=program
+        )
+
+
+@contextmanager
+def _static_mode(scope: Any) -> Iterator[None]:
+    was_dynamic = paddle.in_dynamic_mode()
+    paddle.enable_static()
+    try:
+        with paddle.static.scope_guard(scope):
+            yield
+    finally:
+        if was_dynamic:
+            paddle.disable_static()

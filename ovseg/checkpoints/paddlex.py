@@ -1,8 +1,9 @@
 """PaddleX's inference models (SAM-H_box, SAM-H_point), cut in two or served as they are.
 
 Each is one program that takes the normalised image and the prompts at once, and comes as a
-folder: `inference.json` (the program), `inference.pdiparams` and `inference.yml` (PaddleX's
-processor settings). A box program and a point program together make one served model.
+folder: `inference.json` (the program; `inference.pdmodel` in the older format),
+`inference.pdiparams` and `inference.yml` (PaddleX's processor settings). A box program and a point
+program together make one served model.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,11 @@ from ovseg.checkpoints.installing import (
     describe_sources,
     installing,
 )
+from ovseg.checkpoints.older_programs import (
+    OLDER_PROGRAM_FILE_NAME,
+    is_older_format,
+    translated,
+)
 from ovseg.engines.paddle_inference import PARAMETERS_FILE_NAME, PROGRAM_FILE_NAME
 from ovseg.manifest import PIXEL_MEAN, PIXEL_STD, ModelManifest, PromptKind
 
@@ -35,7 +42,8 @@ _KIND_OF_WIDTH: dict[int, PromptKind] = {4: "box", 2: "point"}
 
 def is_paddlex_folder(source: Path) -> bool:
     """Whether a path is the folder of an unpacked PaddleX inference model."""
-    return source.is_dir() and (source / PROGRAM_FILE_NAME).is_file()
+    program_files = (source / PROGRAM_FILE_NAME, source / OLDER_PROGRAM_FILE_NAME)
+    return source.is_dir() and any(file.is_file() for file in program_files)
 
 
 def install_paddlex_model(
@@ -56,19 +64,47 @@ def install_paddlex_model(
         UnreadableCheckpointError: a file is missing or is not what it should be.
     """
     tell = progress or (lambda _line: None)
+    source_files = [file for folder in folders for file in _source_files(folder)]
     programs: dict[PromptKind, _FusedProgram] = {}
-    for folder in folders:
-        for file_name in _FILE_NAMES:
-            if not (folder / file_name).is_file():
-                raise UnreadableCheckpointError(f"{folder / file_name} is missing")
-        program = _read_program(folder)
-        if program.kind in programs:
-            raise UnreadableCheckpointError(
-                f"{programs[program.kind].folder} and {folder} both take {program.kind} prompts"
-            )
-        programs[program.kind] = program
+    with ExitStack() as stack:
+        for source in folders:
+            folder = source
+            if is_older_format(source):
+                tell(f"translating {source.name} from Paddle's older format")
+                folder = stack.enter_context(translated(source, model_dir, PROCESSOR_FILE_NAME))
+            program = _read_program(folder, source)
+            if program.kind in programs:
+                raise UnreadableCheckpointError(
+                    f"{programs[program.kind].source} and {source} both take {program.kind} prompts"
+                )
+            programs[program.kind] = program
+        return _install(programs, source_files, model_dir, name, tell)
 
-    processors = [_processor(program.folder / PROCESSOR_FILE_NAME) for program in programs.values()]
+
+def _source_files(folder: Path) -> list[Path]:
+    """The files that a model consists of.
+
+    Raises:
+        UnreadableCheckpointError: one is missing.
+    """
+    files = [folder / file_name for file_name in _FILE_NAMES]
+    if is_older_format(folder):
+        files[0] = folder / OLDER_PROGRAM_FILE_NAME
+    for file in files:
+        if not file.is_file():
+            raise UnreadableCheckpointError(f"{file} is missing")
+    return files
+
+
+def _install(
+    programs: Mapping[PromptKind, _FusedProgram],
+    files: Sequence[Path],
+    model_dir: Path,
+    name: str,
+    tell: Callable[[str], None],
+) -> ModelManifest:
+    """Install programs of today's format, which were made from these files."""
+    processors = [_processor(program.source / PROCESSOR_FILE_NAME) for program in programs.values()]
     if any(processor != processors[0] for processor in processors):
         raise UnreadableCheckpointError(f"the models' {PROCESSOR_FILE_NAME} do not agree")
     side, mean, std = processors[0]
@@ -79,9 +115,7 @@ def install_paddlex_model(
         tell("looking for the image embedding")
         embedding_shape = _cut(tuple(programs), side, being_made, tell)
         parameter_files = being_made.rglob(PARAMETERS_FILE_NAME)
-        source_files = describe_sources(
-            [program.folder / name for program in programs.values() for name in _FILE_NAMES]
-        )
+        source_files = describe_sources(files)
         manifest = ModelManifest(
             name=name,
             variant="fused",
@@ -93,7 +127,7 @@ def install_paddlex_model(
             prompt_kinds=tuple(programs),
             predicts_iou=False,
             parameters=sum(file.stat().st_size // 4 for file in parameter_files),
-            source=", ".join(program.folder.name for program in programs.values()),
+            source=", ".join(program.source.name for program in programs.values()),
             source_kind="PaddleX",
             source_files=source_files,
             source_sha256=combined_sha256(source_files),
@@ -105,15 +139,21 @@ def install_paddlex_model(
 
 @dataclass(frozen=True)
 class _FusedProgram:
-    """A fused program before it is installed; exporters name its inputs as they like."""
+    """A fused program before it is installed; exporters name its inputs as they like.
+
+    Attributes:
+        folder: the program, in today's format.
+        source: the folder that it came from.
+    """
 
     folder: Path
+    source: Path
     kind: PromptKind
     image_input: str
     prompts_input: str
 
 
-def _read_program(folder: Path) -> _FusedProgram:
+def _read_program(folder: Path, source: Path) -> _FusedProgram:
     """Tell a program's inputs apart by their shapes: an image [*, 3, S, S], and the prompts."""
     program = folder / PROGRAM_FILE_NAME
     shapes: dict[str, list[int]] = {}
@@ -135,11 +175,11 @@ def _read_program(folder: Path) -> _FusedProgram:
     }
     if len(shapes) != 2 or len(images) != 1 or len(prompts) != 1:
         raise UnreadableCheckpointError(
-            f"{program} is not a SAM program of PaddleX's format: "
+            f"{_source_files(source)[0]} is not a SAM program of PaddleX's format: "
             "its inputs are not an image and prompts, [N, 4] boxes or [1, N, 2] points"
         )
     ((prompts_input, kind),) = prompts.items()
-    return _FusedProgram(folder, kind, images[0], prompts_input)
+    return _FusedProgram(folder, source, kind, images[0], prompts_input)
 
 
 def _copy_program(program: _FusedProgram, target: Path) -> None:
