@@ -20,6 +20,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ovseg.settings import EngineName
+
 MANIFEST_FILE_NAME = "model.json"
 
 # SAM's normalisation, RGB order, 0-255 range (segment_anything/build_sam.py).
@@ -80,6 +82,8 @@ class ModelManifest(BaseModel):
     source_checksum: Literal["known", "first use"] | None = None
     """What a download was compared with: a checksum known before, or the first one seen here."""
     files: tuple[ArtefactFile, ...] = ()
+    engine: EngineName = "auto"
+    """What to run the programs with, unless the setting `OVSEG_ENGINE` names an engine."""
 
     @property
     def program_names(self) -> tuple[str, ...]:

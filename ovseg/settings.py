@@ -18,6 +18,7 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 BUNDLED_MODEL = "sam_mini"
 
 Port = int
+EngineName = Literal["auto", "paddle"]
 
 
 def available_cpus() -> int:
@@ -49,8 +50,10 @@ class Settings(BaseSettings):
     model_repository: Path = Field(
         PROJECT_ROOT / "model_repository", description="Triton's model repository."
     )
-    engine: Literal["auto", "paddle"] = Field(
-        "auto", description="Inference engine of the encoder and the prompt decoder."
+    engine: EngineName = Field(
+        "auto",
+        description="Inference engine of the encoder and the prompt decoder; `auto`: the one that "
+        "the model was imported with (`--engine`), else the fastest.",
     )
     threads: PositiveInt = Field(
         default_factory=available_cpus, description="CPU threads of one inference engine."

@@ -18,6 +18,7 @@ from ovseg.checkpoints.paddlex import (
     is_paddlex_folder,
 )
 from ovseg.manifest import ModelManifest
+from ovseg.settings import EngineName
 
 
 def import_sources(
@@ -26,6 +27,7 @@ def import_sources(
     model: str | None = None,
     name: str | None = None,
     progress: Callable[[str], None] | None = None,
+    engine: EngineName = "auto",
 ) -> ModelManifest:
     """Install a model from files or folders of any known kind, recognised by their content.
 
@@ -37,6 +39,7 @@ def import_sources(
             install under.
         name: the name to install under; by default the variant's, or what PaddleX calls it.
         progress: called with a line for people at each step.
+        engine: what to run the model with, unless a deployment's settings name another.
 
     Raises:
         CheckpointError: the model cannot be imported; one line, and nothing is left behind.
@@ -59,7 +62,7 @@ def import_sources(
             installed_name = name or model or _paddlex_name(sources)
             check_name(installed_name)
             tell(f"installing {', '.join(source.name for source in originals)}")
-            return install_paddlex_model(sources, model_dir, installed_name, tell)
+            return install_paddlex_model(sources, model_dir, installed_name, tell, engine)
         if len(sources) > 1:
             raise CheckpointError("several sources must all be PaddleX inference models")
         # These import Paddle, which takes seconds.
@@ -67,9 +70,8 @@ def import_sources(
         from ovseg.network.variants import VARIANTS
 
         variant = model if model in VARIANTS else None
-        return import_checkpoint(
-            sources[0], variant, model_dir, name or (model if variant is None else None), progress
-        )
+        installed_as = name or (model if variant is None else None)
+        return import_checkpoint(sources[0], variant, model_dir, installed_as, progress, engine)
 
 
 def _paddlex_name(folders: Sequence[Path]) -> str:

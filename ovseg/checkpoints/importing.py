@@ -20,6 +20,7 @@ from ovseg.manifest import ModelManifest
 from ovseg.network.segment_anything import SegmentAnything
 from ovseg.network.serving import EncoderProgram, PromptDecoderProgram, save_program
 from ovseg.network.variants import VARIANTS
+from ovseg.settings import EngineName
 
 
 def import_checkpoint(
@@ -28,6 +29,7 @@ def import_checkpoint(
     model_dir: Path,
     name: str | None = None,
     progress: Callable[[str], None] | None = None,
+    engine: EngineName = "auto",
 ) -> ModelManifest:
     """Write `<model_dir>/<name>/` from a checkpoint.
 
@@ -41,6 +43,7 @@ def import_checkpoint(
         model_dir: folder of installed models; made if it is missing.
         name: the installed model's name; the variant's by default.
         progress: called with a line for people at each step.
+        engine: what to run the model with, unless a deployment's settings name another.
 
     Returns:
         The manifest that was written.
@@ -93,6 +96,7 @@ def import_checkpoint(
             source_files=source_files,
             source_dtypes=weights.dtypes,
             files=describe_files(folder),
+            engine=engine,
         )
         manifest.save(folder)
     tell(f"installed {name} in {model_dir / name}")

@@ -33,6 +33,7 @@ from ovseg.checkpoints.older_programs import (
 )
 from ovseg.engines.paddle_inference import PARAMETERS_FILE_NAME, PROGRAM_FILE_NAME
 from ovseg.manifest import PIXEL_MEAN, PIXEL_STD, ModelManifest, PromptKind
+from ovseg.settings import EngineName
 
 PROCESSOR_FILE_NAME = "inference.yml"
 _FILE_NAMES = (PROGRAM_FILE_NAME, PARAMETERS_FILE_NAME, PROCESSOR_FILE_NAME)
@@ -51,6 +52,7 @@ def install_paddlex_model(
     model_dir: Path,
     name: str,
     progress: Callable[[str], None] | None = None,
+    engine: EngineName = "auto",
 ) -> ModelManifest:
     """Install one or two fused programs under one name, cut at their image embedding if possible.
 
@@ -59,6 +61,7 @@ def install_paddlex_model(
         model_dir: where models are installed.
         name: the installed model's name.
         progress: called with a line for people at each step.
+        engine: what to run the model with, unless a deployment's settings name another.
 
     Raises:
         UnreadableCheckpointError: a file is missing or is not what it should be.
@@ -78,7 +81,7 @@ def install_paddlex_model(
                     f"{programs[program.kind].source} and {source} both take {program.kind} prompts"
                 )
             programs[program.kind] = program
-        return _install(programs, source_files, model_dir, name, tell)
+        return _install(programs, source_files, model_dir, name, tell, engine)
 
 
 def _source_files(folder: Path) -> list[Path]:
@@ -102,6 +105,7 @@ def _install(
     model_dir: Path,
     name: str,
     tell: Callable[[str], None],
+    engine: EngineName,
 ) -> ModelManifest:
     """Install programs of today's format, which were made from these files."""
     processors = [_processor(program.source / PROCESSOR_FILE_NAME) for program in programs.values()]
@@ -132,6 +136,7 @@ def _install(
             source_files=source_files,
             source_sha256=combined_sha256(source_files),
             files=describe_files(being_made),
+            engine=engine,
         )
         manifest.save(being_made)
     return manifest

@@ -10,7 +10,7 @@ import typer
 from ovseg.checkpoints.errors import CheckpointError
 from ovseg.checkpoints.import_sources import import_sources
 from ovseg.cli.progress import shown_steps
-from ovseg.settings import get_settings
+from ovseg.settings import EngineName, get_settings
 
 
 def import_model(
@@ -33,6 +33,10 @@ def import_model(
     name: Annotated[
         str | None, typer.Option(help="Install under this name instead of the variant's.")
     ] = None,
+    engine: Annotated[
+        EngineName,
+        typer.Option(help="What to run it with, unless OVSEG_ENGINE says otherwise."),
+    ] = "auto",
 ) -> None:
     """Install a model so that `OVSEG_MODEL=NAME ovseg serve` serves it.
 
@@ -48,7 +52,7 @@ def import_model(
     settings = get_settings()
     try:
         with shown_steps() as progress:
-            manifest = import_sources(sources, settings.model_dir, model, name, progress)
+            manifest = import_sources(sources, settings.model_dir, model, name, progress, engine)
     except CheckpointError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from None

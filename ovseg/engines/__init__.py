@@ -1,16 +1,20 @@
-"""Inference engines: one interface, chosen by the setting `OVSEG_ENGINE`."""
+"""Inference engines: one interface, chosen by the setting `OVSEG_ENGINE`, else by the model."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ovseg.settings import Settings
+from ovseg.settings import EngineName, Settings
 
 Array = NDArray[np.generic]
+
+FASTEST_ENGINE: EngineName = "paddle"
+"""What `auto` stands for; the only engine of this version."""
 
 
 class EngineError(Exception):
@@ -35,17 +39,35 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(program_folder: Path, settings: Settings) -> Engine:
-    """Load a serving artefact with the engine that the settings choose.
+def choose_engine(setting: EngineName, recorded: EngineName) -> EngineName:
+    """The engine to load a model's programs with; never `auto`.
+
+    Args:
+        setting: what the deployment asks for, `OVSEG_ENGINE`.
+        recorded: what the model was imported with; counts where the setting is `auto`.
+    """
+    chosen = recorded if setting == "auto" else setting
+    return FASTEST_ENGINE if chosen == "auto" else chosen
+
+
+def open_engine(program_folder: Path, settings: Settings, recorded: EngineName = "auto") -> Engine:
+    """Load a serving artefact with the engine that the settings choose, else the model.
 
     Args:
         program_folder: folder of one program, `inference.json` and `inference.pdiparams` in it.
         settings: `engine` and `threads` are used.
+        recorded: the engine in the model's manifest.
 
     Raises:
         EngineError: a file is missing or damaged.
     """
-    # The one engine of this version; `auto` will choose between several.
-    from ovseg.engines.paddle_inference import PaddleEngine
+    return _OPENERS[choose_engine(settings.engine, recorded)](program_folder, settings)
+
+
+def _open_with_paddle(program_folder: Path, settings: Settings) -> Engine:
+    from ovseg.engines.paddle_inference import PaddleEngine  # imports this module
 
     return PaddleEngine(program_folder, threads=settings.threads)
+
+
+_OPENERS: dict[EngineName, Callable[[Path, Settings], Engine]] = {"paddle": _open_with_paddle}
