@@ -31,6 +31,7 @@ from ovseg.checkpoints.older_programs import (
     is_older_format,
     translated,
 )
+from ovseg.checkpoints.parameters_file import check_parameters_file
 from ovseg.engines.paddle_inference import PARAMETERS_FILE_NAME, PROGRAM_FILE_NAME
 from ovseg.manifest import PIXEL_MEAN, PIXEL_STD, ModelManifest, PromptKind
 from ovseg.settings import EngineName
@@ -183,6 +184,7 @@ def _read_program(folder: Path, source: Path) -> _FusedProgram:
             f"{_source_files(source)[0]} is not a SAM program of PaddleX's format: "
             "its inputs are not an image and prompts, [N, 4] boxes or [1, N, 2] points"
         )
+    check_parameters_file(program, folder / PARAMETERS_FILE_NAME)
     ((prompts_input, kind),) = prompts.items()
     return _FusedProgram(folder, source, kind, images[0], prompts_input)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +73,20 @@ def test_paddlex_archives(
         original = STANDINS / f"SAM-H_{kind}" / "inference.pdiparams"
         installed = models / "SAM-H" / kind / "inference.pdiparams"
         assert installed.read_bytes() == original.read_bytes()
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 14, 27])
+def test_truncated_paddlex_weights_are_refused_and_nothing_is_left(
+    tmp_path: Path, kept_bytes: int
+) -> None:
+    source = shutil.copytree(STANDINS / "SAM-H_box", tmp_path / "SAM-H_box")
+    weights = source / "inference.pdiparams"
+    whole = weights.read_bytes()
+    weights.unlink()  # the original may be read-only
+    weights.write_bytes(whole[:kept_bytes])
+    with pytest.raises(UnreadableCheckpointError, match=f"is truncated: {kept_bytes} bytes of 28"):
+        import_sources([source], tmp_path / "models")
+    assert not list((tmp_path / "models").glob("*"))
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9])
