@@ -18,6 +18,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from ovseg.cli.predict_command import shorten
 from ovseg.server.errors import ServerStartError
 from ovseg.server.service import Service, running_service
 from ovseg.server.stage_times import StageTimes, watch_stages
@@ -113,19 +114,16 @@ def _shortened(answer: dict[str, Any]) -> dict[str, Any]:
     shown = {
         **result,
         "masks": [
-            {key: _cut(value) if isinstance(value, str) else value for key, value in mask.items()}
+            {
+                key: shorten(value, SHOWN_RLE_CHARACTERS) if isinstance(value, str) else value
+                for key, value in mask.items()
+            }
             for mask in result["masks"]
         ],
     }
     if "image" in result:
-        shown["image"] = _cut(result["image"])
+        shown["image"] = shorten(result["image"], SHOWN_RLE_CHARACTERS)
     return {**answer, "result": shown}
-
-
-def _cut(text: str) -> str:
-    if len(text) <= SHOWN_RLE_CHARACTERS:
-        return text
-    return f"{text[:SHOWN_RLE_CHARACTERS]}… ({len(text)} characters)"
 
 
 def _print_times(times: StageTimes, seconds: float) -> None:
