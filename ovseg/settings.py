@@ -18,7 +18,7 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 BUNDLED_MODEL = "sam_mini"
 
 Port = int
-EngineName = Literal["auto", "paddle"]
+EngineName = Literal["auto", "paddle", "openvino"]
 
 
 def available_cpus() -> int:

@@ -16,6 +16,7 @@ from ovseg.checkpoints.installing import (
 )
 from ovseg.checkpoints.state_dict import check_state_dict, fill_network, find_slots
 from ovseg.checkpoints.weights import check_agreement, open_weights
+from ovseg.exporting.onnx_graph import write_onnx_graphs
 from ovseg.manifest import ModelManifest
 from ovseg.network.segment_anything import SegmentAnything
 from ovseg.network.serving import EncoderProgram, PromptDecoderProgram, save_program
@@ -83,6 +84,7 @@ def import_checkpoint(
         for folder_name, program in programs.items():
             tell(f"writing the {folder_name} program")
             save_program(program, folder / folder_name)
+        write_onnx_graphs(folder, tell)
         manifest = ModelManifest(
             name=name,
             variant=configuration.name,

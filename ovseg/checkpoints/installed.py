@@ -7,14 +7,12 @@ from enum import Enum
 from pathlib import Path
 
 from ovseg.checkpoints.installing import sha256_of
-from ovseg.manifest import ModelManifest, ModelNotInstalledError
+from ovseg.manifest import ModelManifest, ModelNotInstalledError, ObsoleteModelError
 
-# The engine that reads a file of weights, by its suffix.
+# The engines that read a program, by the suffix of its graph's file.
 ENGINES_BY_SUFFIX = {
-    ".pdiparams": "paddle",
-    ".onnx": "onnx",
-    ".bin": "openvino",
-    ".plan": "tensorrt",
+    ".json": ("paddle",),
+    ".onnx": ("openvino", "onnxruntime"),
 }
 
 
@@ -47,7 +45,12 @@ class InstalledModel:
         """The inference engines that the model has artefacts for."""
         files = self.manifest.files if self.manifest else ()
         suffixes = {Path(file.path).suffix for file in files}
-        return tuple(engine for suffix, engine in ENGINES_BY_SUFFIX.items() if suffix in suffixes)
+        return tuple(
+            engine
+            for suffix, engines in ENGINES_BY_SUFFIX.items()
+            for engine in engines
+            if suffix in suffixes
+        )
 
 
 def find_installed_models(model_dir: Path, verify: bool = False) -> list[InstalledModel]:
@@ -68,6 +71,8 @@ def find_installed_models(model_dir: Path, verify: bool = False) -> list[Install
 def _inspect(folder: Path, verify: bool) -> InstalledModel:
     try:
         manifest = ModelManifest.load(folder)
+    except ObsoleteModelError as error:
+        return InstalledModel(folder, None, State.DAMAGED, str(error))
     except ModelNotInstalledError:
         return InstalledModel(folder, None, State.DAMAGED, "has no readable model.json")
     damage = _find_damage(folder, manifest, verify)

@@ -14,11 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ovseg.checkpoints.errors import UnreadableCheckpointError
-from ovseg.engines.paddle_inference import (
-    PARAMETERS_FILE_NAME,
-    PROGRAM_FILE_NAME,
-    first_line,
-)
+from ovseg.engines import first_line
+from ovseg.engines.artefacts import PARAMETERS_FILE_NAME, PROGRAM_FILE_NAME
 
 OLDER_PROGRAM_FILE_NAME = "inference.pdmodel"
 

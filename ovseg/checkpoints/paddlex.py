@@ -32,7 +32,8 @@ from ovseg.checkpoints.older_programs import (
     translated,
 )
 from ovseg.checkpoints.parameters_file import check_parameters_file
-from ovseg.engines.paddle_inference import PARAMETERS_FILE_NAME, PROGRAM_FILE_NAME
+from ovseg.engines.artefacts import PARAMETERS_FILE_NAME, PROGRAM_FILE_NAME
+from ovseg.exporting.onnx_graph import write_onnx_graphs
 from ovseg.manifest import PIXEL_MEAN, PIXEL_STD, ModelManifest, PromptKind
 from ovseg.settings import EngineName
 
@@ -119,6 +120,7 @@ def _install(
             _copy_program(program, being_made / kind)
         tell("looking for the image embedding")
         embedding_shape = _cut(tuple(programs), side, being_made, tell)
+        write_onnx_graphs(being_made, tell)
         parameter_files = being_made.rglob(PARAMETERS_FILE_NAME)
         source_files = describe_sources(files)
         manifest = ModelManifest(

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ovseg.checkpoints.program_graph import Cut, FusedGraph
-from ovseg.engines.paddle_inference import PaddleEngine, first_line
+from ovseg.engines import first_line
+from ovseg.engines.paddle_inference import PaddleEngine
 from ovseg.manifest import PromptKind
 from ovseg.settings import available_cpus
 from ovseg.static_program import StaticProgram

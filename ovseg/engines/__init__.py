@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,9 @@ from ovseg.settings import EngineName, Settings
 Array = NDArray[np.generic]
 
 FASTEST_ENGINE: EngineName = "paddle"
-"""What `auto` stands for; the only engine of this version."""
+"""What `auto` stands for."""
+
+PrecisionName = Literal["fp32", "bf16"]
 
 
 class EngineError(Exception):
@@ -70,4 +72,20 @@ def _open_with_paddle(program_folder: Path, settings: Settings) -> Engine:
     return PaddleEngine(program_folder, threads=settings.threads)
 
 
-_OPENERS: dict[EngineName, Callable[[Path, Settings], Engine]] = {"paddle": _open_with_paddle}
+def _open_with_openvino(program_folder: Path, settings: Settings) -> Engine:
+    from ovseg.engines.openvino import OpenVinoEngine  # imports this module
+
+    return OpenVinoEngine(program_folder, settings.threads, "fp32")
+
+
+def first_line(error: Exception) -> str:
+    """The line of an engine's error that says what is wrong; they have many."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    told = [line for line in lines if "Error" in line or "error" in line]
+    return (told or [line for line in lines if line] or [type(error).__name__])[0]
+
+
+_OPENERS: dict[EngineName, Callable[[Path, Settings], Engine]] = {
+    "paddle": _open_with_paddle,
+    "openvino": _open_with_openvino,
+}

@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ovseg.engines import Array, EngineError
-
-PROGRAM_FILE_NAME = "inference.json"
-PARAMETERS_FILE_NAME = "inference.pdiparams"
+from ovseg.engines import Array, EngineError, first_line
+from ovseg.engines.artefacts import PARAMETERS_FILE_NAME, PROGRAM_FILE_NAME, require_files
 
 
 class PaddleEngine:
@@ -29,11 +27,7 @@ class PaddleEngine:
         from paddle import inference
 
         self._name = program_folder.name
-        for file_name in (PROGRAM_FILE_NAME, PARAMETERS_FILE_NAME):
-            if not (program_folder / file_name).is_file():
-                raise EngineError(
-                    f"{program_folder / file_name} is missing: import the model again"
-                )
+        require_files(program_folder, PROGRAM_FILE_NAME)
         config = inference.Config(
             str(program_folder / PROGRAM_FILE_NAME), str(program_folder / PARAMETERS_FILE_NAME)
         )
@@ -76,10 +70,3 @@ class PaddleEngine:
         except Exception as error:
             raise EngineError(f"Paddle cannot run {self._name}: {first_line(error)}") from None
         return tuple(output.copy_to_cpu() for output in self._outputs)
-
-
-def first_line(error: Exception) -> str:
-    """The line of one of Paddle's errors that says what is wrong; they have many."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    told = [line for line in lines if "Error" in line or "error" in line]
-    return (told or [line for line in lines if line] or [type(error).__name__])[0]

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from ovseg.exporting.errors import ExportError
+from ovseg.engines.artefacts import ONNX_FILE_NAME, PARAMETERS_FILE_NAME, PROGRAM_FILE_NAME
+from ovseg.engines.openvino import import_openvino
+from ovseg.exporting.onnx_graph import write_onnx_graph
 from ovseg.manifest import ModelManifest
 
-ONNX_OPSET = 17
-
-OUTPUT_NAMES = {
-    "encoder": ("embedding",),
-    "prompt_decoder": ("low_res_masks", "iou_predictions"),
-    "box": ("low_res_masks",),
-    "point": ("low_res_masks",),
-}
+# A protobuf holds at most 2 GiB, of which the graph is a small part.
+LARGEST_ONNX_BYTES = 2**31 - 2**24
 
 ConvertProgram = Callable[[Path, Path], None]
 """(folder of one program, file to write without its extension)"""
@@ -45,50 +42,42 @@ def export_programs(
 
 def copy_paddle_program(program: Path, target: Path) -> None:
     """`<target>/inference.json` and `.pdiparams`, as Paddle Inference and `paddle.jit` load."""
-    shutil.copytree(program, target)
+    target.mkdir()
+    for file_name in (PROGRAM_FILE_NAME, PARAMETERS_FILE_NAME):
+        shutil.copyfile(program / file_name, target / file_name)
 
 
 def write_onnx(program: Path, target: Path) -> None:
-    """`<target>.onnx`, float32."""
-    try:
+    """`<target>.onnx`, float32; weights beyond a protobuf's 2 GB are in `<target>.weights`."""
+    with _onnx_graph(program) as graph_file:
         import onnx
-        import paddle2onnx
-    except ImportError:
-        raise ExportError("ONNX needs an optional part: pip install 'ovseg[export]'") from None
-    try:
-        paddle2onnx.export(
-            str(program / "inference.json"),
-            str(program / "inference.pdiparams"),
-            str(target.with_suffix(".onnx")),
-            opset_version=ONNX_OPSET,
-            # Engines fold constants themselves; its own way installs packages while it runs.
-            optimize_tool=None,
-        )
-    except Exception as error:  # it raises C++ exceptions, and UnboundLocalError after a failure
-        raise ExportError(f"paddle2onnx cannot convert {program}: {error}") from None
-    model = onnx.load(target.with_suffix(".onnx"))
-    _rename_outputs(model.graph, OUTPUT_NAMES[program.name])
-    onnx.save(model, target.with_suffix(".onnx"))
 
-
-def _rename_outputs(graph: Any, names: tuple[str, ...]) -> None:
-    """Give an ONNX graph's outputs the names that we use; Paddle's are `fetch_name_0`, …"""
-    renamed = {output.name: name for output, name in zip(graph.output, names, strict=True)}
-    for output in graph.output:
-        output.name = renamed[output.name]
-    for node in graph.node:
-        for tensors in (node.input, node.output):
-            tensors[:] = [renamed.get(name, name) for name in tensors]
+        model = onnx.load(graph_file)
+    is_large = (program / PARAMETERS_FILE_NAME).stat().st_size > LARGEST_ONNX_BYTES
+    onnx.save(
+        model,
+        target.with_suffix(".onnx"),
+        save_as_external_data=is_large,
+        location=f"{target.name}.weights",
+    )
 
 
 def write_openvino(program: Path, target: Path) -> None:
     """`<target>.xml` and `.bin`, float32; OpenVINO does not read Paddle's programs, but ONNX."""
-    try:
-        import openvino
-    except ImportError:
-        raise ExportError("this needs OpenVINO: pip install 'ovseg[export]'") from None
-    with tempfile.TemporaryDirectory() as folder:
-        onnx_file = Path(folder) / "program"
-        write_onnx(program, onnx_file)
-        model = openvino.Core().read_model(onnx_file.with_suffix(".onnx"))
+    openvino = import_openvino()
+    with _onnx_graph(program) as graph_file:
+        model = openvino.Core().read_model(graph_file)
         openvino.save_model(model, target.with_suffix(".xml"), compress_to_fp16=False)
+
+
+@contextmanager
+def _onnx_graph(program: Path) -> Iterator[Path]:
+    """The program's ONNX graph beside its weights; made in a temporary place if it has none."""
+    if (program / ONNX_FILE_NAME).is_file():
+        yield program / ONNX_FILE_NAME
+        return
+    with tempfile.TemporaryDirectory(dir=program.parent) as folder:
+        copy = Path(folder) / program.name
+        shutil.copytree(program, copy, copy_function=os.link)
+        write_onnx_graph(copy)
+        yield copy / ONNX_FILE_NAME

@@ -62,7 +62,7 @@ def test_writes_a_complete_model(tiny_checkpoint: Path, tmp_path: Path) -> None:
     assert {file.path for file in manifest.files} == {
         f"{program}/inference.{suffix}"
         for program in ("encoder", "prompt_decoder")
-        for suffix in ("json", "pdiparams")
+        for suffix in ("json", "onnx", "pdiparams")
     }
     for file in manifest.files:
         assert (folder / file.path).stat().st_size == file.size_bytes
