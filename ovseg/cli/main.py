@@ -12,6 +12,7 @@ import typer
 
 from ovseg import __version__
 from ovseg.cli import (
+    bench_command,
     config_command,
     export_command,
     fetch_command,
@@ -38,6 +39,7 @@ app.command("export")(export_command.export)
 app.command("load")(load_commands.load)
 app.command("unload")(load_commands.unload)
 app.command("config")(config_command.config)
+app.add_typer(bench_command.bench, name="bench")
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,15 @@
+"""`ovseg bench`: measurements on this machine; each sub-command is in a file of its own."""
+
+from __future__ import annotations
+
+import typer
+
+bench = typer.Typer(
+    help="Measure on this machine, and write the tables of docs/benchmarks.",
+    no_args_is_help=True,
+)
+
+
+@bench.callback()
+def _bench() -> None:
+    pass
