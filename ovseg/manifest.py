@@ -6,6 +6,7 @@ Layout of an installed model, written by `ovseg import` and read by the stages:
         model.json                          this manifest
         encoder/inference.json, .pdiparams  split models: pixels -> embedding
         prompt_decoder/inference.json, …    split models: embedding + prompts -> low-res masks
+        mask_encoder/inference.json, …      split models: embedding + mask inputs -> embeddings
         box/inference.json, …               fused models: image + boxes -> low-res masks
         point/inference.json, …             fused models: image + one point -> low-res masks
 
@@ -31,8 +32,19 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 PromptKind = Literal["box", "point"]
 
 
+PROGRAMS_VERSION = 2
+"""Of a split model's programs: their number, their inputs and outputs.
+
+1: one decoder program, with the mask input in it. 2: `mask_encoder` beside it, `mask_index`.
+"""
+
+
 class ModelNotInstalledError(Exception):
     """The model directory holds no readable manifest; the message says what to do next."""
+
+
+class ObsoleteModelError(ModelNotInstalledError):
+    """The model was installed by a version of ovseg whose programs were others."""
 
 
 class ArtefactFile(BaseModel):
@@ -82,6 +94,8 @@ class ModelManifest(BaseModel):
     source_checksum: Literal["known", "first use"] | None = None
     """What a download was compared with: a checksum known before, or the first one seen here."""
     files: tuple[ArtefactFile, ...] = ()
+    programs_version: int = PROGRAMS_VERSION
+    """Absent from manifests of version 1."""
     engine: EngineName = "auto"
     """What to run the programs with, unless the setting `OVSEG_ENGINE` names an engine."""
 
@@ -89,7 +103,7 @@ class ModelManifest(BaseModel):
     def program_names(self) -> tuple[str, ...]:
         """The folders of the model's programs."""
         if self.kind == "split":
-            return ("encoder", "prompt_decoder")
+            return ("encoder", "prompt_decoder", "mask_encoder")
         return ("encoder", *self.prompt_kinds) if self.kind == "cut" else self.prompt_kinds
 
     @classmethod
@@ -97,11 +111,12 @@ class ModelManifest(BaseModel):
         """Read `<model_folder>/model.json`.
 
         Raises:
-            ModelNotInstalledError: the file is missing or is not a manifest.
+            ModelNotInstalledError: the file is missing or is not a manifest, or the model must be
+                imported again (ObsoleteModelError).
         """
         path = model_folder / MANIFEST_FILE_NAME
         try:
-            return cls.model_validate_json(path.read_bytes())
+            manifest = cls.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             raise ModelNotInstalledError(
                 f"no model is installed at {model_folder} (no {MANIFEST_FILE_NAME}); "
@@ -110,6 +125,15 @@ class ModelManifest(BaseModel):
             ) from None
         except ValidationError as error:
             raise ModelNotInstalledError(f"{path} is not a model manifest: {error}") from None
+        if "programs_version" not in manifest.model_fields_set:
+            manifest = manifest.model_copy(update={"programs_version": 1})
+        if manifest.kind == "split" and manifest.programs_version != PROGRAMS_VERSION:
+            raise ObsoleteModelError(
+                f"{manifest.name} was installed by another version of ovseg: import it again with "
+                f"`ovseg import CHECKPOINT --name {model_folder.name}` (it came from "
+                f"{manifest.source})"
+            )
+        return manifest
 
     def save(self, model_folder: Path) -> None:
         """Write `<model_folder>/model.json` (UTF-8, indented for people)."""

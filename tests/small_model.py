@@ -7,7 +7,7 @@ from pathlib import Path
 from ovseg.checkpoints.state_dict import find_slots
 from ovseg.manifest import ModelManifest
 from ovseg.network.segment_anything import SegmentAnything
-from ovseg.network.serving import EncoderProgram, PromptDecoderProgram, save_program
+from ovseg.network.serving import programs_of, save_program
 from ovseg.network.variants import MaskDecoderConfig, Variant, VitConfig
 from tests.golden.seeded_weights import seeded_tensor
 
@@ -34,8 +34,8 @@ def install_small_model(model_dir: Path, seed: int = 1) -> Path:
     """Install the network as the model `small`; returns its folder."""
     folder = model_dir / SMALL.name
     network = small_network(seed)
-    save_program(EncoderProgram(network), folder / "encoder")
-    save_program(PromptDecoderProgram(network), folder / "prompt_decoder")
+    for name, program in programs_of(network).items():
+        save_program(program, folder / name)
     ModelManifest(
         name=SMALL.name,
         variant=SMALL.name,

@@ -19,7 +19,7 @@ from ovseg.checkpoints.weights import check_agreement, open_weights
 from ovseg.exporting.onnx_graph import write_onnx_graphs
 from ovseg.manifest import ModelManifest
 from ovseg.network.segment_anything import SegmentAnything
-from ovseg.network.serving import EncoderProgram, PromptDecoderProgram, save_program
+from ovseg.network.serving import programs_of, save_program
 from ovseg.network.variants import VARIANTS
 from ovseg.settings import EngineName
 
@@ -74,14 +74,10 @@ def import_checkpoint(
     check_state_dict(slots, weights.tensors, source.name, configuration.name)
     tell(f"reading {len(slots)} tensors")
     fill_network(slots, weights.tensors)
-    programs: dict[str, EncoderProgram | PromptDecoderProgram] = {
-        "encoder": EncoderProgram(network),
-        "prompt_decoder": PromptDecoderProgram(network),
-    }
     source_files = describe_sources(weights.files)
 
     with installing(model_dir, name) as folder:
-        for folder_name, program in programs.items():
+        for folder_name, program in programs_of(network).items():
             tell(f"writing the {folder_name} program")
             save_program(program, folder / folder_name)
         write_onnx_graphs(folder, tell)

@@ -29,6 +29,7 @@ class FusedProgram(nn.Layer):
         self.register_buffer("grid_positions", network.prompt_encoder.grid_positions().detach())
         self.register_buffer("box_labels", paddle.to_tensor([BOX_LABELS], dtype="int32"))
         self.register_buffer("padding", paddle.zeros([1, 1, 2]))
+        self.register_buffer("mask_index", paddle.zeros([1], dtype="int32"))
         self.register_buffer("padding_label", paddle.full([1, 1], PADDING_LABEL, "int32"))
 
     def forward(self, images: paddle.Tensor, prompts: paddle.Tensor) -> paddle.Tensor:
@@ -53,10 +54,9 @@ class FusedProgram(nn.Layer):
             foreground = paddle.ones_like(prompts[:, :, 0], dtype="int32")
             labels = paddle.concat([foreground, self.padding_label], axis=1)
         tokens = self.prompt_encoder.encode_points(coords, labels)
-        no_mask = self.prompt_encoder.no_mask_embed.weight.reshape([1, -1, 1, 1])
-        image = self.image_encoder(images) + no_mask
-        masks, _ = self.mask_decoder(image, self.grid_positions, tokens)
-        return masks[:, :1]
+        image = self.image_encoder(images) + self.prompt_encoder.no_mask()
+        masks, _ = self.mask_decoder(image, self.grid_positions, tokens, self.mask_index)
+        return masks
 
     def input_specs(self) -> list[InputSpec]:
         """Names, shapes and types of the program's inputs; PaddleX feeds them in this order."""

@@ -33,7 +33,7 @@ def load_installed_network(model_folder: Path) -> SegmentAnything:
         )
     network = SegmentAnything(VARIANTS[manifest.variant])
     missing = dict(network.state_dict())
-    for program_name in ("encoder", "prompt_decoder"):
+    for program_name in manifest.program_names:
         program = StaticProgram(model_folder / program_name)
         for name in program.parameter_names:
             if name in missing:

@@ -26,10 +26,12 @@ class LayerNorm2d(nn.Layer):
 
     def forward(self, features: paddle.Tensor) -> paddle.Tensor:
         # Channels last, so that one fused layer norm does it.
+        return self.of_rows(features.transpose([0, 2, 3, 1])).transpose([0, 3, 1, 2])
+
+    def of_rows(self, rows: paddle.Tensor) -> paddle.Tensor:
+        """The same with the channels last already, [..., C] -> [..., C]."""
         channels = self.weight.shape
-        rows = features.transpose([0, 2, 3, 1])
-        rows = nn.functional.layer_norm(rows, channels, self.weight, self.bias, self.epsilon)
-        return rows.transpose([0, 3, 1, 2])
+        return nn.functional.layer_norm(rows, channels, self.weight, self.bias, self.epsilon)
 
 
 class FeedForward(nn.Layer):

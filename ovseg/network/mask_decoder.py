@@ -4,7 +4,14 @@ Source: "Segment Anything" (arXiv:2304.02643, appendix A, "Lightweight mask deco
 names and shapes as in facebookresearch/segment-anything, `modeling/mask_decoder.py` and
 `modeling/transformer.py`.
 
-Shapes: N prompts, T tokens of a prompt, G cells of the image embedding, C channels.
+The results are Meta's; the order of the products is not. There are thousands of cells and only a
+handful of tokens, so no product here has cells on both of its inner sides: what would multiply
+every cell by a weight matrix multiplies the tokens instead (see `CrossAttention`). That more than
+halves the arithmetic of a prompt. Cells stay rows, [cells, channels], from the first layer to the
+masks' pixels, and the image is one for all prompts until the first layer writes to it.
+
+Shapes: N prompts, T tokens of a prompt, G cells of the image embedding, C channels, H heads,
+D channels of a head, M masks of a prompt.
 """
 
 from __future__ import annotations
@@ -26,6 +33,7 @@ class Attention(nn.Layer):
 
     def __init__(self, channels: int, num_heads: int, reduction: int = 1) -> None:
         super().__init__()
+        self.channels = channels
         self.num_heads = num_heads
         self.head_dim = channels // reduction // num_heads
         inner = channels // reduction
@@ -43,16 +51,79 @@ class Attention(nn.Layer):
         value = self._split_heads(self.v_proj(value))
         scores = paddle.matmul(query, key, transpose_y=True) / math.sqrt(self.head_dim)
         attended = paddle.matmul(nn.functional.softmax(scores, axis=-1), value)
-        attended = attended.transpose([0, 2, 1, 3]).flatten(start_axis=2)
-        return self.out_proj(attended)
+        return self.out_proj(self._join_heads(attended))
 
     def _split_heads(self, features: paddle.Tensor) -> paddle.Tensor:
-        """[N, K, heads * head_dim] -> [N, heads, K, head_dim]."""
+        """[N, K, H * D] -> [N, H, K, D]."""
         return features.reshape([0, 0, self.num_heads, self.head_dim]).transpose([0, 2, 1, 3])
+
+    def _join_heads(self, features: paddle.Tensor) -> paddle.Tensor:
+        """[N, H, K, D] -> [N, K, H * D]."""
+        return features.transpose([0, 2, 1, 3]).flatten(start_axis=2)
+
+
+class CrossAttention(Attention):
+    """Attention between few tokens and many cells, without projecting a cell.
+
+    For one head, the score of a token q and a cell x is (q Wq + bq) · (x Wk + bk), which is
+    x · ((q Wq + bq) Wk^T) and a constant for each token; and the sum of cells' values
+    Σ a (x Wv + bv) is (Σ a x) Wv + bv, because the weights a add up to 1. So a token's query (or
+    key, or value) is carried through the cells' weights once for each head, into all C channels,
+    and meets the cells as they are: T * H columns of C numbers, instead of projecting G cells.
+
+    Scores are [N, G, T * H], a token's heads together: both products with them are then those
+    that matrix libraries do best, and a softmax over tokens works on vectors of heads.
+    """
+
+    def _widen(self, features: paddle.Tensor, cell_weight: paddle.Tensor) -> paddle.Tensor:
+        """Tokens' [N, T, H * D] through the cells' [C, H * D], head by head: [N, T * H, C]."""
+        weight = cell_weight.reshape([self.channels, self.num_heads, self.head_dim])
+        wide = paddle.matmul(self._split_heads(features), weight.transpose([1, 2, 0]))
+        return wide.transpose([0, 2, 1, 3]).reshape([0, -1, self.channels])
+
+
+class TokensToCells(CrossAttention):
+    """The tokens look at the cells."""
+
+    def forward(
+        self, tokens: paddle.Tensor, placed_cells: paddle.Tensor, cells: paddle.Tensor
+    ) -> paddle.Tensor:
+        """Tokens [N, T, C], cells with and without positions [N or 1, G, C] -> [N, T, C]."""
+        query = self.q_proj(tokens) / math.sqrt(self.head_dim)
+        # A key's bias adds the same to a token's score of every cell: the softmax ignores it.
+        wide = self._widen(query, self.k_proj.weight)
+        scores = paddle.matmul(placed_cells, wide, transpose_y=True)
+        attention = nn.functional.softmax(scores, axis=1)
+        attended = paddle.matmul(attention, cells, transpose_x=True)
+        attended = attended.reshape([0, -1, self.num_heads, self.channels])
+        value_weight = self.v_proj.weight.reshape([self.channels, self.num_heads, self.head_dim])
+        attended = paddle.matmul(
+            attended.transpose([0, 2, 1, 3]), value_weight.transpose([1, 0, 2])
+        )
+        return self.out_proj(self._join_heads(attended) + self.v_proj.bias)
+
+
+class CellsToTokens(CrossAttention):
+    """The cells look at the tokens."""
+
+    def forward(
+        self, placed_cells: paddle.Tensor, placed_tokens: paddle.Tensor, tokens: paddle.Tensor
+    ) -> paddle.Tensor:
+        """Cells [N or 1, G, C], tokens with and without positions [N, T, C] -> [N, G, C]."""
+        key = self.k_proj(placed_tokens) / math.sqrt(self.head_dim)
+        wide = self._widen(key, self.q_proj.weight)
+        bias = (key * self.q_proj.bias).reshape([0, -1, self.num_heads, self.head_dim]).sum(-1)
+        scores = paddle.matmul(placed_cells, wide, transpose_y=True)
+        scores = scores + bias.flatten(start_axis=1).unsqueeze(1)
+        cell_count = placed_cells.shape[1]
+        scores = scores.reshape([0, cell_count, -1, self.num_heads])
+        attention = nn.functional.softmax(scores, axis=2).flatten(start_axis=2)
+        wide_value = self._widen(self.v_proj(tokens), self.out_proj.weight.t())
+        return paddle.matmul(attention, wide_value) + self.out_proj.bias
 
 
 class TwoWayBlock(nn.Layer):
-    """Self-attention of the tokens, tokens to image, perceptron, image to tokens."""
+    """Self-attention of the tokens, tokens to cells, perceptron, cells to tokens."""
 
     def __init__(self, channels: int, config: MaskDecoderConfig, *, is_first: bool) -> None:
         super().__init__()
@@ -60,21 +131,21 @@ class TwoWayBlock(nn.Layer):
         heads, reduction = config.num_heads, CROSS_ATTENTION_REDUCTION
         self.self_attn = Attention(channels, heads)
         self.norm1 = nn.LayerNorm(channels)
-        self.cross_attn_token_to_image = Attention(channels, heads, reduction)
+        self.cross_attn_token_to_image = TokensToCells(channels, heads, reduction)
         self.norm2 = nn.LayerNorm(channels)
         self.mlp = FeedForward(channels, config.mlp_dim, nn.ReLU())
         self.norm3 = nn.LayerNorm(channels)
-        self.cross_attn_image_to_token = Attention(channels, heads, reduction)
+        self.cross_attn_image_to_token = CellsToTokens(channels, heads, reduction)
         self.norm4 = nn.LayerNorm(channels)
 
     def forward(
         self,
         tokens: paddle.Tensor,
-        image: paddle.Tensor,
+        cells: paddle.Tensor,
         token_positions: paddle.Tensor,
-        image_positions: paddle.Tensor,
+        cell_positions: paddle.Tensor,
     ) -> tuple[paddle.Tensor, paddle.Tensor]:
-        """Tokens [N, T, C] and image [N, G, C], with positions that broadcast to them."""
+        """Tokens [N, T, C] and cells [N or 1, G, C], with positions that broadcast to them."""
         if self.is_first:
             # The tokens are their own positions here: neither added again nor kept as a residual.
             tokens = self.self_attn(tokens, tokens, tokens)
@@ -83,14 +154,14 @@ class TwoWayBlock(nn.Layer):
             tokens = tokens + self.self_attn(placed, placed, tokens)
         tokens = self.norm1(tokens)
 
-        placed_image = image + image_positions
+        placed_cells = cells + cell_positions
         placed = tokens + token_positions
-        tokens = self.norm2(tokens + self.cross_attn_token_to_image(placed, placed_image, image))
+        tokens = self.norm2(tokens + self.cross_attn_token_to_image(placed, placed_cells, cells))
         tokens = self.norm3(tokens + self.mlp(tokens))
 
         placed = tokens + token_positions
-        image = self.norm4(image + self.cross_attn_image_to_token(placed_image, placed, tokens))
-        return tokens, image
+        cells = self.norm4(cells + self.cross_attn_image_to_token(placed_cells, placed, tokens))
+        return tokens, cells
 
 
 class TwoWayTransformer(nn.Layer):
@@ -104,22 +175,50 @@ class TwoWayTransformer(nn.Layer):
                 for index in range(config.transformer_depth)
             ]
         )
-        self.final_attn_token_to_image = Attention(
+        self.final_attn_token_to_image = TokensToCells(
             channels, config.num_heads, CROSS_ATTENTION_REDUCTION
         )
         self.norm_final_attn = nn.LayerNorm(channels)
 
     def forward(
-        self, tokens: paddle.Tensor, image: paddle.Tensor, image_positions: paddle.Tensor
+        self, tokens: paddle.Tensor, cells: paddle.Tensor, cell_positions: paddle.Tensor
     ) -> tuple[paddle.Tensor, paddle.Tensor]:
-        """[N, T, C], [N, G, C], [1, G, C] -> tokens [N, T, C], image [N, G, C]."""
+        """[N, T, C], [1, G, C], [1, G, C] -> tokens [N, T, C], cells [N, G, C]."""
         positions = tokens
         for layer in self.layers:
-            tokens, image = layer(tokens, image, positions, image_positions)
-        attended = self.final_attn_token_to_image(
-            tokens + positions, image + image_positions, image
+            tokens, cells = layer(tokens, cells, positions, cell_positions)
+        attended = self.final_attn_token_to_image(tokens + positions, cells + cell_positions, cells)
+        return self.norm_final_attn(tokens + attended), cells
+
+
+class Upscaling(nn.Sequential):
+    """Each cell becomes 4 x 4 pixels: two transposed convolutions, as products of rows.
+
+    A transposed convolution whose kernel is as wide as its stride gives every pixel 2 x 2 pixels
+    that depend on no other: a product of the pixel's row with [channels, 2 * 2 * out] weights.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(
+            nn.Conv2DTranspose(channels, channels // 4, kernel_size=2, stride=2),
+            LayerNorm2d(channels // 4),
+            nn.GELU(),
+            nn.Conv2DTranspose(channels // 4, channels // 8, kernel_size=2, stride=2),
+            nn.GELU(),
         )
-        return self.norm_final_attn(tokens + attended), image
+
+    def forward(self, cells: paddle.Tensor) -> paddle.Tensor:
+        """[N, G, C] -> [N, G * 16, C // 8]; 2 x 2 pixels of a cell, and 2 x 2 of each of them."""
+        first, norm, activation, second, last_activation = self
+        return last_activation(_split(activation(norm.of_rows(_split(cells, first))), second))
+
+
+def _split(rows: paddle.Tensor, convolution: nn.Conv2DTranspose) -> paddle.Tensor:
+    """Every row into 2 x 2: [N, R, in] -> [N, R * 4, out]."""
+    channels_in, channels_out = convolution.weight.shape[:2]
+    weight = convolution.weight.transpose([0, 2, 3, 1]).reshape([channels_in, -1])
+    pixels = nn.functional.linear(rows, weight, paddle.tile(convolution.bias, [4]))
+    return pixels.reshape([0, 4 * rows.shape[1], channels_out])
 
 
 class MaskDecoder(nn.Layer):
@@ -127,19 +226,12 @@ class MaskDecoder(nn.Layer):
 
     def __init__(self, channels: int, grid_size: int, config: MaskDecoderConfig) -> None:
         super().__init__()
-        self.channels = channels
         self.grid_size = grid_size
         self.num_masks = config.num_masks
         self.transformer = TwoWayTransformer(channels, config)
         self.iou_token = nn.Embedding(1, channels)
         self.mask_tokens = nn.Embedding(self.num_masks, channels)
-        self.output_upscaling = nn.Sequential(
-            nn.Conv2DTranspose(channels, channels // 4, kernel_size=2, stride=2),
-            LayerNorm2d(channels // 4),
-            nn.GELU(),
-            nn.Conv2DTranspose(channels // 4, channels // 8, kernel_size=2, stride=2),
-            nn.GELU(),
-        )
+        self.output_upscaling = Upscaling(channels)
         self.output_hypernetworks_mlps = nn.LayerList(
             [
                 Perceptron((*[channels] * PERCEPTRON_LAYERS, channels // 8))
@@ -152,19 +244,21 @@ class MaskDecoder(nn.Layer):
     def forward(
         self,
         image: paddle.Tensor,
-        image_positions: paddle.Tensor,
+        cell_positions: paddle.Tensor,
         prompt_tokens: paddle.Tensor,
+        mask_index: paddle.Tensor,
     ) -> tuple[paddle.Tensor, paddle.Tensor]:
-        """Predict every mask of every prompt.
+        """Predict the masks wanted of every prompt.
 
         Args:
-            image: FP32 [N, C, grid, grid], the image embedding plus each prompt's dense map.
-            image_positions: FP32 [1, grid * grid, C], positional encoding of the cells.
+            image: FP32 [1, C, grid, grid], the image embedding plus the dense map.
+            cell_positions: FP32 [1, grid * grid, C], positional encoding of the cells.
             prompt_tokens: FP32 [N, P, C].
+            mask_index: INT32 [M], which masks: 0 is the one for unambiguous prompts, the others
+                are the multimask candidates.
 
         Returns:
-            Masks FP32 [N, M, 4 * grid, 4 * grid], logits; predicted IoU FP32 [N, M]. Mask 0 is
-            the one for unambiguous prompts, the others are the multimask candidates.
+            Masks FP32 [N, M, 4 * grid, 4 * grid], logits; predicted IoU FP32 [N, M].
         """
         output_tokens = paddle.concat([self.iou_token.weight, self.mask_tokens.weight], axis=0)
         # Adding zeros spreads the output tokens over the (dynamic) axis of prompts.
@@ -172,11 +266,8 @@ class MaskDecoder(nn.Layer):
         tokens = paddle.concat([output_tokens, prompt_tokens], axis=1)
         cells = image.flatten(start_axis=2).transpose([0, 2, 1])
 
-        tokens, cells = self.transformer(tokens, cells, image_positions)
+        tokens, cells = self.transformer(tokens, cells, cell_positions)
 
-        size = self.grid_size
-        image = cells.transpose([0, 2, 1]).reshape([-1, self.channels, size, size])
-        upscaled = self.output_upscaling(image).flatten(start_axis=2)
         mask_weights = paddle.stack(
             [
                 perceptron(tokens[:, 1 + index])
@@ -184,6 +275,14 @@ class MaskDecoder(nn.Layer):
             ],
             axis=1,
         )
-        masks = paddle.matmul(mask_weights, upscaled)
-        masks = masks.reshape([-1, self.num_masks, 4 * size, 4 * size])
-        return masks, self.iou_prediction_head(tokens[:, 0])
+        mask_weights = paddle.index_select(mask_weights, mask_index, axis=1)
+        iou = paddle.index_select(self.iou_prediction_head(tokens[:, 0]), mask_index, axis=1)
+        masks = paddle.matmul(mask_weights, self.output_upscaling(cells), transpose_y=True)
+        return self._arranged(masks), iou
+
+    def _arranged(self, pixels: paddle.Tensor) -> paddle.Tensor:
+        """Pixels in the order of `Upscaling`, [N, M, G * 16] -> [N, M, 4 * grid, 4 * grid]."""
+        size = self.grid_size
+        # Row and column of the cell, of the pixel in it, and of the pixel in that.
+        pixels = pixels.reshape([0, -1, size, size, 2, 2, 2, 2]).transpose([0, 1, 2, 4, 6, 3, 5, 7])
+        return pixels.reshape([0, -1, 4 * size, 4 * size])

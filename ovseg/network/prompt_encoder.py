@@ -83,19 +83,20 @@ class PromptEncoder(nn.Layer):
         is_padding = (labels == PADDING_LABEL).unsqueeze(-1)
         return paddle.where(is_padding, self.not_a_point_embed.weight, positions + kind_tokens)
 
-    def encode_masks(self, masks: paddle.Tensor, is_given: paddle.Tensor) -> paddle.Tensor:
-        """Dense map of mask inputs.
+    def encode_masks(self, masks: paddle.Tensor) -> paddle.Tensor:
+        """Dense map of mask inputs, to be added to the image embedding.
 
         Args:
             masks: FP32 [N, 4 * grid, 4 * grid], logits of an earlier low-resolution mask.
-            is_given: FP32 [N]: 1 where the prompt has a mask input, 0 where it has none.
 
         Returns:
-            FP32 [N, channels, grid, grid], to be added to the image embedding.
+            FP32 [N, channels, grid, grid].
         """
-        given = (is_given > 0.5).reshape([-1, 1, 1, 1])
-        no_mask = self.no_mask_embed.weight.reshape([1, -1, 1, 1])
-        return paddle.where(given, self.mask_downscaling(masks.unsqueeze(1)), no_mask)
+        return self.mask_downscaling(masks.unsqueeze(1))
+
+    def no_mask(self) -> paddle.Tensor:
+        """The dense map of prompts without a mask input: FP32 [1, channels, 1, 1]."""
+        return self.no_mask_embed.weight.reshape([1, -1, 1, 1])
 
     def grid_positions(self) -> paddle.Tensor:
         """Positional encoding of the image embedding's cells: FP32 [1, grid * grid, channels]."""

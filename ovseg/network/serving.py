@@ -1,4 +1,7 @@
-"""The two programs that are exported: pixels -> embedding, and embedding + prompts -> masks."""
+"""The programs that are exported: pixels -> embedding, embedding + prompts -> masks.
+
+A third one makes, of an embedding and a mask input, the embedding that the second one takes.
+"""
 
 from __future__ import annotations
 
@@ -73,8 +76,7 @@ class PromptDecoderProgram(nn.Layer):
         embedding: paddle.Tensor,
         point_coords: paddle.Tensor,
         point_labels: paddle.Tensor,
-        mask_input: paddle.Tensor,
-        has_mask_input: paddle.Tensor,
+        mask_index: paddle.Tensor,
     ) -> tuple[paddle.Tensor, paddle.Tensor]:
         """Decode N prompts for one image.
 
@@ -88,28 +90,69 @@ class PromptDecoderProgram(nn.Layer):
                 coordinates times SAM's resize, without the half-pixel shift.
             point_labels: INT32 [N, P]: 1 foreground, 0 background, 2 / 3 top-left / bottom-right
                 corner of a box, -1 padding.
-            mask_input: FP32 [N, 4 * grid, 4 * grid], logits; any values where there is none.
-            has_mask_input: FP32 [N], 1 or 0.
+            mask_index: INT32 [M], the masks wanted: 0 is the single mask, 1 to 3 the multimask
+                candidates.
 
         Returns:
-            low_res_masks FP32 [N, 4, 4 * grid, 4 * grid], logits (index 0 is the single mask,
-            1 to 3 the multimask candidates); iou_predictions FP32 [N, 4].
+            low_res_masks FP32 [N, M, 4 * grid, 4 * grid], logits; iou_predictions FP32 [N, M].
         """
         tokens = self.prompt_encoder.encode_points(point_coords, point_labels)
-        image = embedding + self.prompt_encoder.encode_masks(mask_input, has_mask_input)
-        masks, iou_predictions = self.mask_decoder(image, self.grid_positions, tokens)
+        image = embedding + self.prompt_encoder.no_mask()
+        masks, iou_predictions = self.mask_decoder(image, self.grid_positions, tokens, mask_index)
         return masks, iou_predictions
+
+    def input_specs(self) -> list[InputSpec]:
+        """Names, shapes and types of the exported program's inputs."""
+        return [
+            InputSpec([1, *self.variant.embedding_shape], "float32", "embedding"),
+            InputSpec([None, None, 2], "float32", "point_coords"),
+            InputSpec([None, None], "int32", "point_labels"),
+            InputSpec([None], "int32", "mask_index"),
+        ]
+
+
+class MaskEncoderProgram(nn.Layer):
+    """Image embedding and mask inputs -> an embedding for each prompt that has a mask input.
+
+    With it the prompt decoder, which knows no mask inputs, decodes that prompt: most requests have
+    none, and then the decoder's work on the image is shared by all prompts.
+    """
+
+    def __init__(self, network: SegmentAnything) -> None:
+        super().__init__()
+        self.variant = network.variant
+        self.prompt_encoder = network.prompt_encoder
+
+    def forward(self, embedding: paddle.Tensor, mask_input: paddle.Tensor) -> paddle.Tensor:
+        """Add what the mask inputs say to the embedding.
+
+        Args:
+            embedding: FP32 [1, channels, grid, grid].
+            mask_input: FP32 [N, 4 * grid, 4 * grid], logits of an earlier low-resolution mask.
+
+        Returns:
+            FP32 [N, channels, grid, grid].
+        """
+        # The decoder will add the dense map of prompts without a mask input.
+        dense = self.prompt_encoder.encode_masks(mask_input) - self.prompt_encoder.no_mask()
+        return embedding + dense
 
     def input_specs(self) -> list[InputSpec]:
         """Names, shapes and types of the exported program's inputs."""
         mask_size = self.variant.mask_size
         return [
             InputSpec([1, *self.variant.embedding_shape], "float32", "embedding"),
-            InputSpec([None, None, 2], "float32", "point_coords"),
-            InputSpec([None, None], "int32", "point_labels"),
             InputSpec([None, mask_size, mask_size], "float32", "mask_input"),
-            InputSpec([None], "float32", "has_mask_input"),
         ]
+
+
+def programs_of(network: SegmentAnything) -> dict[str, Program]:
+    """The programs that serve a network, by the names of their folders."""
+    return {
+        "encoder": EncoderProgram(network),
+        "prompt_decoder": PromptDecoderProgram(network),
+        "mask_encoder": MaskEncoderProgram(network),
+    }
 
 
 class Program(Protocol):

@@ -63,36 +63,41 @@ def check_mask_input(mask_input: Floats | None, n_prompts: int) -> None:
 
 
 class SamPromptDecoder:
-    """A split model's decoder: SAM's prompt encoder and mask decoder in one program."""
+    """A split model's decoder: SAM's prompt encoder and mask decoder in one program.
 
-    def __init__(self, engine: Engine) -> None:
+    Args:
+        engine: the program `prompt_decoder`.
+        mask_encoder: the program `mask_encoder`; runs only for prompts with a mask input.
+    """
+
+    def __init__(self, engine: Engine, mask_encoder: Engine) -> None:
         self._engine = engine
+        self._mask_encoder = mask_encoder
 
     def decode(
         self, embedding: Floats, prompts: Prompts, mask_input: Floats | None, multimask: bool
     ) -> tuple[Floats, Floats]:
         """See `PromptDecoder.decode`."""
-        # Of the four masks a run gives, the first is for one answer, the others are candidates.
-        answers = slice(1, 4) if multimask else slice(0, 1)
-        n, m = len(prompts), answers.stop - answers.start
+        # Of the four masks that SAM knows, the first is for one answer, the others are candidates.
+        mask_index = np.array([1, 2, 3] if multimask else [0], np.int32)
+        n, m = len(prompts), len(mask_index)
         low_res_masks = np.empty((n, m, LOW_RES_SIDE, LOW_RES_SIDE), np.float32)
         scores = np.empty((n, m), np.float32)
         for index, group in prompts.groups():
-            for part in _parts(len(group)):
+            # A mask input makes the image another one for its prompt: such prompts run alone.
+            for part in _parts(len(group), PROMPTS_PER_RUN if mask_input is None else 1):
                 rows = index[part]
-                if mask_input is None:
-                    masks_in = np.zeros((len(rows), LOW_RES_SIDE, LOW_RES_SIDE), np.float32)
-                else:
-                    masks_in = mask_input[rows]
-                masks, iou = self._engine.run(
-                    embedding=embedding,
+                image = embedding
+                if mask_input is not None:
+                    (image,) = self._mask_encoder.run(
+                        embedding=embedding, mask_input=mask_input[rows]
+                    )
+                low_res_masks[rows], scores[rows] = self._engine.run(
+                    embedding=image,
                     point_coords=group.coords[part],
                     point_labels=group.labels[part],
-                    mask_input=masks_in,
-                    has_mask_input=np.full(len(rows), mask_input is not None, np.float32),
+                    mask_index=mask_index,
                 )
-                low_res_masks[rows] = masks[:, answers]
-                scores[rows] = iou[:, answers]
         return low_res_masks, scores
 
 
@@ -121,7 +126,7 @@ class FusedPromptDecoder:
             raise InvalidInputError("mask_input", "this model takes no mask as prompt")
         low_res_masks = np.empty((len(prompts), 1, LOW_RES_SIDE, LOW_RES_SIDE), np.float32)
         boxes, points = self._by_kind(prompts)
-        for part in _parts(len(boxes)):
+        for part in _parts(len(boxes), PROMPTS_PER_RUN):
             rows = np.array([row for row, _ in boxes[part]])
             corners = np.stack([box for _, box in boxes[part]])
             low_res_masks[rows] = self._run("box", embedding, corners)
@@ -156,9 +161,9 @@ class FusedPromptDecoder:
         return boxes, points
 
 
-def _parts(count: int) -> Iterator[slice]:
-    for start in range(0, count, PROMPTS_PER_RUN):
-        yield slice(start, min(start + PROMPTS_PER_RUN, count))
+def _parts(count: int, size: int) -> Iterator[slice]:
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
 
 
 def load_prompt_decoder(settings: Settings) -> PromptDecoder:
@@ -170,7 +175,10 @@ def load_prompt_decoder(settings: Settings) -> PromptDecoder:
     folder = settings.model_folder
     manifest = ModelManifest.load(folder)
     if manifest.kind == "split":
-        return SamPromptDecoder(open_engine(folder / "prompt_decoder", settings, manifest.engine))
+        return SamPromptDecoder(
+            open_engine(folder / "prompt_decoder", settings, manifest.engine),
+            open_engine(folder / "mask_encoder", settings, manifest.engine),
+        )
     return FusedPromptDecoder(
         {
             kind: open_engine(folder / kind, settings, manifest.engine)

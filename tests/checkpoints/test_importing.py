@@ -61,7 +61,7 @@ def test_writes_a_complete_model(tiny_checkpoint: Path, tmp_path: Path) -> None:
     assert manifest.source == "sam_tiny.pth"
     assert {file.path for file in manifest.files} == {
         f"{program}/inference.{suffix}"
-        for program in ("encoder", "prompt_decoder")
+        for program in ("encoder", "prompt_decoder", "mask_encoder")
         for suffix in ("json", "onnx", "pdiparams")
     }
     for file in manifest.files:

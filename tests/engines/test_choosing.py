@@ -51,9 +51,9 @@ def test_stages_ask_for_the_models_engine(
     settings = Settings(model_dir=small_model.parent, model=small_model.name, engine="auto")
     load_image_encoder(settings)
     load_prompt_decoder(settings)
-    assert opened == ["encoder", "prompt_decoder"]
+    assert opened == ["encoder", "prompt_decoder", "mask_encoder"]
     load_image_encoder(settings.model_copy(update={"engine": "paddle"}))
-    assert len(opened) == 2
+    assert len(opened) == 3
 
 
 def test_auto_opens_paddle(small_model: Path) -> None:

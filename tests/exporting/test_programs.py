@@ -27,14 +27,21 @@ INPUTS: dict[str, dict[str, Any]] = {
         "embedding": RNG.standard_normal((1, *SMALL.embedding_shape), np.float32),
         "point_coords": RNG.uniform(0, SIDE, (3, 3, 2)).astype(np.float32),
         "point_labels": np.array([[1, 2, 3], [1, 0, -1], [0, 1, -1]], np.int32),
+        "mask_index": np.array([2, 0], np.int32),
+    },
+    "mask_encoder": {
+        "embedding": RNG.standard_normal((1, *SMALL.embedding_shape), np.float32),
         "mask_input": RNG.standard_normal((3, MASK, MASK), np.float32),
-        "has_mask_input": np.array([0, 1, 0], np.float32),
     },
 }
 needs_paddle2onnx = pytest.mark.skipif(
     sys.version_info >= (3, 13), reason="paddle2onnx 2.1.0 has no wheels for Python 3.13"
 )
-OUTPUTS = {"encoder": ["embedding"], "prompt_decoder": ["low_res_masks", "iou_predictions"]}
+OUTPUTS = {
+    "encoder": ["embedding"],
+    "prompt_decoder": ["low_res_masks", "iou_predictions"],
+    "mask_encoder": ["embedding_of_prompts"],
+}
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,10 @@ def encode(golden: Golden, model_dir: Path) -> EncodedPhoto:
     (embedding,) = PaddleEngine(folder / "encoder", THREADS).run(
         pixels=pixels[None], input_size=np.array([input_size], np.int32)
     )
-    decoder = SamPromptDecoder(PaddleEngine(folder / "prompt_decoder", THREADS))
+    decoder = SamPromptDecoder(
+        PaddleEngine(folder / "prompt_decoder", THREADS),
+        PaddleEngine(folder / "mask_encoder", THREADS),
+    )
     return EncodedPhoto(photo.shape[:2], input_size, embedding, decoder)
 
 

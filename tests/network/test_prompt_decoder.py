@@ -21,6 +21,11 @@ def engine(model_dir: Path) -> PaddleEngine:
 
 
 @pytest.fixture(scope="module")
+def mask_encoder(model_dir: Path) -> PaddleEngine:
+    return PaddleEngine(model_dir / "sam_tiny" / "mask_encoder", threads=2)
+
+
+@pytest.fixture(scope="module")
 def embedding() -> NDArray[np.float32]:
     shape = (1, *VARIANTS["sam_tiny"].embedding_shape)
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
@@ -31,18 +36,13 @@ def run(
     embedding: NDArray[np.float32],
     coords: Any,
     labels: Any,
-    masks: NDArray[np.float32] | None = None,
-    has_mask: Any = None,
+    mask_index: Any = (0, 1, 2, 3),
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    count = len(labels)
-    if masks is None:
-        masks = np.zeros((count, MASK_SIZE, MASK_SIZE), np.float32)
     low_res_masks, iou_predictions = engine.run(
         embedding=embedding,
         point_coords=np.array(coords, np.float32),
         point_labels=np.array(labels, np.int32),
-        mask_input=masks,
-        has_mask_input=np.array([0] * count if has_mask is None else has_mask, np.float32),
+        mask_index=np.array(mask_index, np.int32),
     )
     return low_res_masks, iou_predictions
 
@@ -61,29 +61,38 @@ def test_takes_any_number_of_prompts_and_points(
 def test_prompts_do_not_touch_each_other(
     engine: PaddleEngine, embedding: NDArray[np.float32]
 ) -> None:
-    random = np.random.default_rng(2)
-    coords = random.uniform(0, 1024, (3, 2, 2))
+    coords = np.random.default_rng(2).uniform(0, 1024, (3, 2, 2))
     labels = [[1, -1], [2, 3], [0, 1]]
-    masks_in = random.normal(0, 4, (3, MASK_SIZE, MASK_SIZE)).astype(np.float32)
-    has_mask = [1, 0, 1]
-    together, scores = run(engine, embedding, coords, labels, masks_in, has_mask)
+    together, scores = run(engine, embedding, coords, labels)
     for row in range(3):
         one = slice(row, row + 1)
-        alone, score = run(
-            engine, embedding, coords[one], labels[one], masks_in[one], has_mask[one]
-        )
+        alone, score = run(engine, embedding, coords[one], labels[one])
         np.testing.assert_allclose(together[one], alone, atol=1e-4)
         np.testing.assert_allclose(scores[one], score, atol=1e-4)
 
 
-def test_an_unused_mask_input_may_hold_anything(
-    engine: PaddleEngine, embedding: NDArray[np.float32]
+@pytest.mark.parametrize("mask_index", [[0], [1, 2, 3], [3, 0]])
+def test_the_masks_wanted_are_those_of_all_four(
+    engine: PaddleEngine, embedding: NDArray[np.float32], mask_index: list[int]
 ) -> None:
-    coords, labels = [[[300, 200], [0, 0]]], [[1, -1]]
-    nan = np.full((1, MASK_SIZE, MASK_SIZE), np.nan, np.float32)
-    with_nan, _ = run(engine, embedding, coords, labels, nan, [0])
-    with_zeros, _ = run(engine, embedding, coords, labels)
-    assert (with_nan == with_zeros).all()
+    coords, labels = [[[300, 200], [500, 600]], [[7, 5], [9, 9]]], [[2, 3], [2, 3]]
+    every_mask, every_score = run(engine, embedding, coords, labels)
+    masks, scores = run(engine, embedding, coords, labels, mask_index)
+    assert np.ptp(every_score, axis=1).min() > 1e-3
+    np.testing.assert_allclose(masks, every_mask[:, mask_index], atol=1e-4)
+    np.testing.assert_array_equal(scores, every_score[:, mask_index])
+
+
+def test_each_mask_input_makes_an_embedding_of_its_own(
+    mask_encoder: PaddleEngine, embedding: NDArray[np.float32]
+) -> None:
+    random = np.random.default_rng(2)
+    mask_input = random.normal(0, 4, (2, MASK_SIZE, MASK_SIZE)).astype(np.float32)
+    (together,) = mask_encoder.run(embedding=embedding, mask_input=mask_input)
+    assert together.shape == (2, *embedding.shape[1:])
+    assert np.abs(together[0] - together[1]).max() > 0.01
+    (alone,) = mask_encoder.run(embedding=embedding, mask_input=mask_input[1:])
+    np.testing.assert_allclose(together[1:], alone, atol=1e-5)
 
 
 def test_where_padding_points_are_does_not_matter(

@@ -93,7 +93,10 @@ def compare(variant: str, folder: Path) -> None:
             )
     print(f"embedding: differs by {np.abs(embedding - answers['embedding']).max():.1e} at most")
     decoder = SamPromptDecoder(
-        PaddleEngine(folder / "models" / variant / "prompt_decoder", threads=2)
+        *(
+            PaddleEngine(folder / "models" / variant / program, threads=2)
+            for program in ("prompt_decoder", "mask_encoder")
+        )
     )
     for case in COFFEE_CASES:
         logits, scores = decoder.decode(

@@ -48,7 +48,7 @@ def test_a_model_that_is_not_installed_is_the_cause_in_one_line(tmp_path: Path) 
 
 def test_a_damaged_artefact_is_the_cause_in_one_line(tmp_path: Path) -> None:
     folder = tmp_path / "broken"
-    for program in ("encoder", "prompt_decoder"):
+    for program in ("encoder", "prompt_decoder", "mask_encoder"):
         (folder / program).mkdir(parents=True)
         (folder / program / "inference.json").write_text("{")
         (folder / program / "inference.pdiparams").write_bytes(b"")

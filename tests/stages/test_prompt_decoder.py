@@ -30,8 +30,20 @@ class FirstCoordinateEngine:
             first = inputs["prompts"].reshape(-1, inputs["prompts"].shape[-1])[:, 0]
             return (np.broadcast_to(first[:, None, None, None], (len(first), 1, 256, 256)),)
         first = inputs["point_coords"][:, 0, 0]
-        scores = first[:, None] + np.arange(4, dtype=np.float32)
-        return np.broadcast_to(scores[:, :, None, None], (len(first), 4, 256, 256)), scores
+        scores = first[:, None] + inputs["mask_index"].astype(np.float32)
+        shape = (*scores.shape, 256, 256)
+        return np.broadcast_to(scores[:, :, None, None], shape), scores
+
+
+class SumEngine:
+    """A mask encoder whose embeddings are the mask input's first number more."""
+
+    def run(self, **inputs: Array) -> tuple[Array, ...]:
+        return (inputs["embedding"] + inputs["mask_input"][:, :1, :1, None],)
+
+
+def sam_decoder(engine: FirstCoordinateEngine) -> SamPromptDecoder:
+    return SamPromptDecoder(engine, SumEngine())
 
 
 def boxes(count: int) -> Prompts:
@@ -43,24 +55,25 @@ def test_rows_keep_their_place_through_batches_and_groups() -> None:
     engine = FirstCoordinateEngine()
     coords = np.arange(20 * 4, dtype=np.float32).reshape(20, 2, 2)
     labels = np.where(np.arange(20)[:, None] % 3 == 0, [[1, 0]], [[2, 3]]).astype(np.int32)
-    masks, scores = SamPromptDecoder(engine).decode(EMBEDDING, Prompts(coords, labels), None, False)
+    masks, scores = sam_decoder(engine).decode(EMBEDDING, Prompts(coords, labels), None, False)
     np.testing.assert_array_equal(masks[:, 0, 0, 0], coords[:, 0, 0])
     np.testing.assert_array_equal(scores[:, 0], coords[:, 0, 0])
     assert max(len(call["point_coords"]) for call in engine.calls) <= PROMPTS_PER_RUN
 
 
 def test_multimask_returns_the_three_candidates_and_not_the_single_mask() -> None:
-    _, scores = SamPromptDecoder(FirstCoordinateEngine()).decode(EMBEDDING, boxes(1), None, True)
+    _, scores = sam_decoder(FirstCoordinateEngine()).decode(EMBEDDING, boxes(1), None, True)
     np.testing.assert_array_equal(scores, [[1, 2, 3]])
 
 
 def test_each_prompt_gets_its_own_mask_input() -> None:
     engine = FirstCoordinateEngine()
     mask_input = np.broadcast_to(np.arange(11, dtype=np.float32)[:, None, None], (11, 256, 256))
-    SamPromptDecoder(engine).decode(EMBEDDING, boxes(11), mask_input, False)
-    given = np.concatenate([call["mask_input"][:, 0, 0] for call in engine.calls])
-    np.testing.assert_array_equal(given, np.arange(11))
-    assert all((call["has_mask_input"] == 1).all() for call in engine.calls)
+    sam_decoder(engine).decode(EMBEDDING, boxes(11), mask_input, False)
+    assert [call["embedding"].shape for call in engine.calls] == [EMBEDDING.shape] * 11
+    for row, call in enumerate(engine.calls):
+        assert (call["embedding"] == row).all()
+        np.testing.assert_array_equal(call["point_coords"], boxes(11).coords[row : row + 1])
 
 
 @pytest.mark.parametrize("shape", [(2, 256, 256), (1, 64, 64)])
