@@ -1,31 +1,133 @@
-"""Low-res mask logits -> COCO RLE at the size of the original image."""
+"""Low-res mask logits -> COCO RLE at the size of the original image.
+
+Nothing of full size is computed where the answer is plain: all cells that a pixel is interpolated
+from are in the mask, or none is. What is left are the tiles that the mask's outline goes through.
+"""
 
 from __future__ import annotations
 
-import cv2
+from dataclasses import dataclass
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from ovseg.stages import interpolation
 from ovseg.stages.image import input_size_of
+from ovseg.stages.interpolation import ROUNDING_ERROR, TwoStep
 
 Floats = NDArray[np.float32]
 
-# OpenCV and Paddle place a sample up to a few 1e-4 of a cell apart (float32 positions in the
-# thousands) and round differently. A logit farther from 0 than these shares has a certain sign.
-_DOUBT_PER_STEP = 2e-3
-_DOUBT_PER_MAGNITUDE = 1e-5
+# A product of four weights and a logit smaller than this could be 0 in float32.
+_CERTAINLY_POSITIVE = np.float32(1e-30)
+
+
+@dataclass(frozen=True)
+class Region:
+    """The part of a mask that holds all of it.
+
+    Attributes:
+        bits: bool [columns, rows + 2], transposed because RLE runs along columns; the first and
+            the last row are background and lie outside.
+        left, top: of its first column and row, in pixels of the image.
+    """
+
+    bits: NDArray[np.bool_]
+    left: int
+    top: int
+
+
+@lru_cache(maxsize=8)
+def two_step_of(
+    low_res_size: tuple[int, int], side: int, original_size: tuple[int, int]
+) -> TwoStep:
+    """The upsampling of low-res masks to an image's size; remembered for the image's next mask."""
+    return TwoStep(low_res_size, side, input_size_of(original_size, side), original_size)
+
+
+def upsample_region(low_res_mask: Floats, two_step: TwoStep) -> Region:
+    """Upsample one low-res mask and threshold it at 0, where it can be above.
+
+    The result equals, bit for bit, PaddleX's two steps (bilinear to [side, side], crop to the
+    image's part, bilinear to the original size, > 0): pixels whose logit is so near to 0 that
+    rounding could decide are computed Paddle's way.
+
+    Args:
+        low_res_mask: float32 [h, w] logits (256 x 256 for SAM).
+        two_step: for this mask's and the image's size.
+    """
+    rows, columns = two_step.rows.segments, two_step.columns.segments
+    positive = _count_positive(low_res_mask, two_step)
+    cell_counts = np.outer(rows.end_cell - rows.first_cell, columns.end_cell - columns.first_cell)
+    used_rows, used_columns = np.nonzero(positive)
+    if len(used_rows) == 0:
+        return Region(np.zeros((0, 2), np.bool_), 0, 0)
+    top, left = int(rows.start[used_rows[0]]), int(columns.start[used_columns.min()])
+    bottom, right = int(rows.stop[used_rows[-1]]), int(columns.stop[used_columns.max()])
+    bits = np.zeros((right - left, bottom - top + 2), np.bool_)
+    for i, j in zip(used_rows.tolist(), used_columns.tolist(), strict=True):
+        tile = bits[
+            columns.start[j] - left : columns.stop[j] - left,
+            rows.start[i] - top + 1 : rows.stop[i] - top + 1,
+        ]
+        cells = two_step.cells(low_res_mask, i, j)
+        if positive[i, j] == cell_counts[i, j] and cells.min() > _CERTAINLY_POSITIVE:
+            tile[:] = True
+            continue
+        logits = two_step.nearly_within(low_res_mask, i, j)
+        np.greater(logits, 0, out=tile)
+        doubt = ROUNDING_ERROR * float(np.abs(cells).max())
+        doubtful_columns, doubtful_rows = np.nonzero(np.abs(logits) <= doubt)
+        if len(doubtful_rows):
+            exact = two_step.exactly_at(
+                low_res_mask, doubtful_rows + rows.start[i], doubtful_columns + columns.start[j]
+            )
+            tile[doubtful_columns, doubtful_rows] = exact > 0
+    return Region(bits, left, top)
+
+
+def _count_positive(low_res_mask: Floats, two_step: TwoStep) -> NDArray[np.int32]:
+    """How many of the cells that each tile reads are above 0: int32 [row segments, column ...]."""
+    rows, columns = two_step.rows.segments, two_step.columns.segments
+    height, width = low_res_mask.shape
+    # Sums over everything above and to the left, of which four give the sum of any rectangle.
+    sums = np.zeros((height + 1, width + 1), np.int32)
+    np.cumsum(low_res_mask > 0, axis=1, dtype=np.int32, out=sums[1:, 1:])
+    np.cumsum(sums[1:], axis=0, out=sums[1:])
+    of_rows: NDArray[np.int32] = sums[rows.end_cell] - sums[rows.first_cell]
+    return of_rows[:, columns.end_cell] - of_rows[:, columns.first_cell]
+
+
+def encode_region(region: Region, original_size: tuple[int, int]) -> bytes:
+    """COCO compressed RLE counts of a region in an otherwise empty mask.
+
+    Args:
+        region: as `upsample_region` gives it.
+        original_size: (height, width) of the mask.
+
+    Returns:
+        what `pycocotools.mask.encode` writes for the whole mask.
+    """
+    height, width = original_size
+    changes = np.flatnonzero(region.bits[:, 1:] != region.bits[:, :-1])
+    column, row = np.divmod(changes, region.bits.shape[1] - 1)
+    # In the mask's order, column after column: where runs of foreground start and end, in turn.
+    bounds = (region.left + column) * height + region.top + row
+    # A run that ends at the bottom of a column may go on at the top of the next one.
+    goes_on = np.flatnonzero(bounds[1:] == bounds[:-1])
+    bounds = np.delete(bounds, np.concatenate([goes_on, goes_on + 1]))
+    if len(bounds) and bounds[-1] == height * width:
+        bounds = bounds[:-1]
+    counts = np.diff(bounds, prepend=0, append=height * width)
+    runs = {"size": [height, width], "counts": counts}
+    encoded: bytes = coco_mask.frPyObjects(runs, height, width)["counts"]
+    return encoded
 
 
 def upsample_mask(
     low_res_mask: Floats, side: int, original_size: tuple[int, int]
 ) -> NDArray[np.bool_]:
-    """Upsample one low-res mask and threshold it at 0.
-
-    The result equals, bit for bit, PaddleX's two steps (bilinear to [side, side], crop to the
-    image's part, bilinear to the original size, > 0), but is several times faster: OpenCV
-    upsamples, and only pixels whose logit is too near 0 to trust are computed Paddle's way.
+    """A whole mask; see `upsample_region`.
 
     Args:
         low_res_mask: float32 [h, w] logits (256 x 256 for SAM).
@@ -33,52 +135,14 @@ def upsample_mask(
         original_size: (height, width) of the original image.
 
     Returns:
-        bool [height, width] in Fortran (column-major) order, as RLE wants it.
+        bool [height, width].
     """
-    height, width = original_size
-    input_size = input_height, input_width = input_size_of(original_size, side)
-    if min(original_size) == 1:  # Paddle's rule for a single row or column is not OpenCV's.
-        return _upsample_exactly(low_res_mask, side, input_size, original_size)
-    # Transposed all the way: the rows here are the mask's columns, which RLE runs along.
-    low_res_t = np.ascontiguousarray(low_res_mask.T)
-    padded_t = cv2.resize(low_res_t, (side, side), interpolation=cv2.INTER_LINEAR)
-    cropped_t = padded_t[:input_width, :input_height]
-    logits_t = cv2.resize(cropped_t, (height, width), interpolation=cv2.INTER_LINEAR)
-    mask_t: NDArray[np.bool_] = logits_t > 0
-
-    doubtful = np.abs(logits_t) <= _doubt(low_res_mask)
-    columns, rows = np.nonzero(doubtful)
-    if len(rows) * 16 > mask_t.size:  # Sixteen reads a pixel: everything at once is cheaper.
-        return _upsample_exactly(low_res_mask, side, input_size, original_size)
-    exact = interpolation.two_step_at(low_res_mask, side, input_size, original_size, rows, columns)
-    mask_t[columns, rows] = exact > 0
-    return mask_t.T
-
-
-def _upsample_exactly(
-    low_res_mask: Floats, side: int, input_size: tuple[int, int], original_size: tuple[int, int]
-) -> NDArray[np.bool_]:
-    padded = interpolation.resize(low_res_mask, side, side)
-    cropped = padded[: input_size[0], : input_size[1]]
-    return np.asfortranarray(interpolation.resize(cropped, *original_size) > 0)
-
-
-def _doubt(low_res_mask: Floats) -> float:
-    steepest = max(
-        float(np.abs(np.diff(low_res_mask, axis=0)).max(initial=0)),
-        float(np.abs(np.diff(low_res_mask, axis=1)).max(initial=0)),
-    )
-    return _DOUBT_PER_STEP * steepest + _DOUBT_PER_MAGNITUDE * float(np.abs(low_res_mask).max())
-
-
-def encode_rle(mask: NDArray[np.bool_]) -> bytes:
-    """COCO compressed RLE counts of one mask, as `pycocotools.mask.encode` writes them.
-
-    Args:
-        mask: bool [H, W], fastest in Fortran order.
-    """
-    counts: bytes = coco_mask.encode(np.asfortranarray(mask).view(np.uint8))["counts"]
-    return counts
+    height, width = low_res_mask.shape
+    region = upsample_region(low_res_mask, two_step_of((height, width), side, original_size))
+    mask = np.zeros(original_size, np.bool_)
+    bits = region.bits[:, 1:-1].T
+    mask[region.top : region.top + bits.shape[0], region.left : region.left + bits.shape[1]] = bits
+    return mask
 
 
 def decode_rle(counts: bytes, size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -90,7 +154,7 @@ def decode_rle(counts: bytes, size: tuple[int, int]) -> NDArray[np.bool_]:
 def low_res_masks_to_rle(
     low_res_masks: Floats, side: int, original_size: tuple[int, int]
 ) -> NDArray[np.object_]:
-    """RLE counts of every mask, one full-size mask in memory at a time.
+    """RLE counts of every mask, one mask's region in memory at a time.
 
     Args:
         low_res_masks: float32 [N, M, h, w] logits.
@@ -100,7 +164,10 @@ def low_res_masks_to_rle(
     Returns:
         object [N, M] of bytes.
     """
-    counts = np.empty(low_res_masks.shape[:2], np.object_)
-    for index in np.ndindex(*counts.shape):
-        counts[index] = encode_rle(upsample_mask(low_res_masks[index], side, original_size))
+    n, m, height, width = low_res_masks.shape
+    two_step = two_step_of((height, width), side, original_size)
+    counts = np.empty((n, m), np.object_)
+    for index in np.ndindex(n, m):
+        region = upsample_region(low_res_masks[index], two_step)
+        counts[index] = encode_region(region, original_size)
     return counts

@@ -7,8 +7,8 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as coco_mask
 
-from ovseg.stages.masks import encode_rle
 from ovseg.stages.overlay import PALETTE, draw_best_masks, draw_overlay, encode_jpeg
 from ovseg.stages.prompts import Prompts
 
@@ -20,6 +20,11 @@ def square(size: int = 20) -> np.ndarray:
     mask = np.zeros((60, 80), bool)
     mask[15 : 15 + size, 15 : 15 + size] = True
     return mask
+
+
+def encode(mask: np.ndarray) -> bytes:
+    counts: bytes = coco_mask.encode(np.asfortranarray(mask.view(np.uint8)))["counts"]
+    return counts
 
 
 def test_a_mask_is_tinted_in_its_colour_and_the_rest_stays() -> None:
@@ -48,7 +53,7 @@ def test_points_anywhere_and_of_any_fraction_are_drawn(point: tuple[float, float
 
 
 def test_of_several_candidates_the_best_scored_is_drawn() -> None:
-    counts = np.array([[encode_rle(np.zeros((60, 80), bool)), encode_rle(square())]], object)
+    counts = np.array([[encode(np.zeros((60, 80), bool)), encode(square())]], object)
     for scores, drawn in (([[0.1, 0.9]], True), ([[0.9, 0.1]], False), ([[np.nan, 0.5]], True)):
         picture = draw_best_masks(GREY, counts, np.array(scores, np.float32), BOX)
         assert (picture[25, 25] != GREY[25, 25]).any() == drawn
