@@ -45,30 +45,39 @@ def draw_overlay(
     picture = image.copy()
     line = max(1, round(max(image.shape[:2]) / 400))
     for i, mask in enumerate(masks):
-        color = PALETTE[i % len(PALETTE)]
-        rows = np.nonzero(mask.any(axis=1))[0]
-        if len(rows):
-            columns = np.nonzero(mask.any(axis=0))[0]
-            # Only the mask's bounding box is touched: most masks are small.
-            window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-            picture[window] = _tinted(picture[window], mask[window], color, line)
+        _draw_mask(picture, mask, PALETTE[i % len(PALETTE)], line)
     for i in range(len(prompts)):
         color = PALETTE[i % len(PALETTE)]
         _draw_prompt(picture, prompts.coords[i], prompts.labels[i], color, line)
     return picture
 
 
-def _tinted(
-    pixels: NDArray[np.uint8], mask: NDArray[np.bool_], color: NDArray[np.uint8], line: int
-) -> NDArray[np.uint8]:
-    plain = np.ascontiguousarray(mask).view(np.uint8)
-    solid = np.empty(pixels.shape, np.uint8)
-    solid[:] = color
-    tinted: NDArray[np.uint8] = cv2.addWeighted(pixels, 1 - MASK_OPACITY, solid, MASK_OPACITY, 0)
-    tinted[~mask] = pixels[~mask]
-    contours, _ = cv2.findContours(plain, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(tinted, contours, -1, color.tolist(), line, cv2.LINE_AA)
-    return tinted
+def _draw_mask(
+    picture: NDArray[np.uint8], mask: NDArray[np.bool_], color: NDArray[np.uint8], line: int
+) -> None:
+    """Tint a mask and draw its outline, in place."""
+    # A mask from RLE lies column after column: OpenCV turns it around four times faster.
+    by_rows = cv2.transpose(np.ascontiguousarray(mask.T).view(np.uint8))
+    # Only the mask's bounding box is touched: most masks are small.
+    left, top, width, height = cv2.boundingRect(by_rows)
+    if width == 0:
+        return
+    window = np.s_[top : top + height, left : left + width]
+    inside = by_rows[window]
+    tinted = cv2.LUT(picture[window], _tints(color))
+    cv2.copyTo(tinted, inside, picture[window])
+    contours, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    # Not anti-aliased: that would cost more than all the rest.
+    cv2.drawContours(picture, contours, -1, color.tolist(), line, offset=(left, top))
+
+
+def _tints(color: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What each value of each channel becomes in a mask: uint8 [256, 1, 3]."""
+    values = np.arange(256)[:, None, None]
+    tints: NDArray[np.uint8] = np.rint(
+        (1 - MASK_OPACITY) * values + MASK_OPACITY * color.astype(float)
+    ).astype(np.uint8)
+    return tints
 
 
 def _draw_prompt(
