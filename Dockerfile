@@ -16,6 +16,7 @@ COPY gateway gateway
 COPY client client
 COPY model_repository model_repository
 COPY weights weights
+COPY examples examples
 RUN pip install --no-cache-dir --no-deps --no-build-isolation -e . -e client \
     && useradd --create-home --uid 10001 ovseg \
     && install --directory --owner ovseg /models

@@ -21,7 +21,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ovseg.settings import EngineName
+from ovseg.settings import EngineName, PrecisionName
 
 MANIFEST_FILE_NAME = "model.json"
 
@@ -55,6 +55,35 @@ class ArtefactFile(BaseModel):
     path: str
     size_bytes: int
     sha256: str
+
+
+ProgramPart = Literal["encoder", "decoder"]
+"""What a program is to the precision it runs in; a fused program counts as a decoder."""
+
+
+def part_of(program_name: str) -> ProgramPart:
+    """The part that a program of an installed model belongs to."""
+    return "encoder" if program_name == "encoder" else "decoder"
+
+
+class EngineCheck(BaseModel):
+    """How one engine did in a model's self-check, on the machine where it was installed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    part: ProgramPart
+    engine: EngineName
+    precision: PrecisionName
+    accepted: bool
+    reason: str = ""
+    """Why it was refused, for people."""
+    mean_iou: float = 0.0
+    """Of masks with those of Paddle in float32, over the check's prompts."""
+    min_iou: float = 0.0
+    embedding_cosine: float | None = None
+    """Between the two embeddings; encoders only."""
+    seconds: float = 0.0
+    """Of one image or one prompt, median."""
 
 
 class ModelManifest(BaseModel):
@@ -98,6 +127,10 @@ class ModelManifest(BaseModel):
     """Absent from manifests of version 1."""
     engine: EngineName = "auto"
     """What to run the programs with, unless the setting `OVSEG_ENGINE` names an engine."""
+    precision: PrecisionName = "auto"
+    """What the encoder computes in, unless the setting `OVSEG_PRECISION` says it."""
+    checks: tuple[EngineCheck, ...] = ()
+    """The self-check's results; empty if there was none."""
 
     @property
     def program_names(self) -> tuple[str, ...]:

@@ -18,7 +18,8 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 BUNDLED_MODEL = "sam_mini"
 
 Port = int
-EngineName = Literal["auto", "paddle", "openvino"]
+EngineName = Literal["auto", "openvino", "paddle", "onnxruntime"]
+PrecisionName = Literal["auto", "fp32", "bf16", "int8"]
 
 
 def available_cpus() -> int:
@@ -53,7 +54,16 @@ class Settings(BaseSettings):
     engine: EngineName = Field(
         "auto",
         description="Inference engine of the encoder and the prompt decoder; `auto`: the one that "
-        "the model was imported with (`--engine`), else the fastest.",
+        "the model was imported with (`--engine`), else the fastest that its self-check accepted.",
+    )
+    precision: PrecisionName = Field(
+        "auto",
+        description="What the encoder's matrix products compute in; `auto`: the precision that the "
+        "model was imported with (`--precision`), else the fastest of fp32 and bf16 that its "
+        "self-check accepted. int8 must have been accepted too.",
+    )
+    decoder_precision: PrecisionName = Field(
+        "auto", description="The same for the prompt decoder, whose self-check is stricter."
     )
     threads: PositiveInt = Field(
         default_factory=available_cpus, description="CPU threads of one inference engine."

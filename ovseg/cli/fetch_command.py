@@ -8,7 +8,9 @@ import typer
 
 from ovseg.checkpoints.errors import CheckpointError
 from ovseg.checkpoints.fetching import fetch_model, find_published, is_fetched
+from ovseg.cli.checks_table import print_checks
 from ovseg.cli.progress import shown_downloads
+from ovseg.engines import EngineError
 from ovseg.settings import get_settings
 
 
@@ -36,6 +38,9 @@ def fetch(
     checksum is known the file must have it; otherwise the first download is trusted, and later
     ones must be the same.
     """
+    # Imports OpenCV and more.
+    from ovseg.checkpoints.self_check import check_engines
+
     settings = get_settings()
     try:
         model = find_published(name)
@@ -44,10 +49,12 @@ def fetch(
             return
         with shown_downloads() as (reporter, step):
             fetch_model(model, settings.model_dir, reporter, step, accept_change, keep)
-    except CheckpointError as error:
+            manifest = check_engines(settings.model_dir / name, settings, step)
+    except (CheckpointError, EngineError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         typer.secho("\nstopped; the same command goes on from here", err=True)
         raise typer.Exit(130) from None
+    print_checks(manifest)
     typer.echo(f"installed {name}; serve it with: OVSEG_MODEL={name} ovseg serve")

@@ -9,8 +9,10 @@ import typer
 
 from ovseg.checkpoints.errors import CheckpointError
 from ovseg.checkpoints.import_sources import import_sources
+from ovseg.cli.checks_table import print_checks
 from ovseg.cli.progress import shown_steps
-from ovseg.settings import EngineName, get_settings
+from ovseg.engines import EngineError
+from ovseg.settings import EngineName, PrecisionName, get_settings
 
 
 def import_model(
@@ -37,6 +39,13 @@ def import_model(
         EngineName,
         typer.Option(help="What to run it with, unless OVSEG_ENGINE says otherwise."),
     ] = "auto",
+    precision: Annotated[
+        PrecisionName,
+        typer.Option(
+            help="What the encoder computes in, unless OVSEG_PRECISION says otherwise; taken only "
+            "if the self-check finds that the masks stay the same."
+        ),
+    ] = "auto",
 ) -> None:
     """Install a model so that `OVSEG_MODEL=NAME ovseg serve` serves it.
 
@@ -48,14 +57,25 @@ def import_model(
 
     What a source is follows from its content, not from its name. Nothing in a checkpoint is
     executed: of a pickle only tensors and containers are read. A failure leaves nothing behind.
+
+    Then every engine at hand encodes a photograph and decodes prompts on it, and is refused where
+    its masks are not those of Paddle in float32.
     """
+    # Imports OpenCV and more.
+    from ovseg.checkpoints.self_check import check_engines
+
     settings = get_settings()
     try:
         with shown_steps() as progress:
             manifest = import_sources(sources, settings.model_dir, model, name, progress, engine)
-    except CheckpointError as error:
+            folder = settings.model_dir / manifest.name
+            manifest = check_engines(folder, settings, progress, precision)
+    except (CheckpointError, EngineError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from None
+    print_checks(manifest)
+    if precision not in ("auto", manifest.precision):
+        typer.secho(f"{precision} was refused: the encoder runs without it", fg="yellow", err=True)
     typer.echo(
         f"installed {manifest.name} ({manifest.parameters / 1e6:.1f} M parameters) in "
         f"{settings.model_dir / manifest.name}; serve it with: "

@@ -13,6 +13,7 @@ import typer
 from ovseg import __version__
 from ovseg.cli import (
     bench_command,
+    check_command,
     config_command,
     export_command,
     fetch_command,
@@ -34,6 +35,7 @@ app.command("serve")(serve_command.serve)
 app.command("predict")(predict_command.predict)
 app.command("import")(import_command.import_model)
 app.command("fetch")(fetch_command.fetch)
+app.command("check")(check_command.check)
 app.command("models")(models_command.models)
 app.command("export")(export_command.export)
 app.command("load")(load_commands.load)

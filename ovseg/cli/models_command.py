@@ -12,9 +12,13 @@ from rich.table import Table
 from ovseg.checkpoints.installed import InstalledModel, State, find_installed_models
 from ovseg.checkpoints.published import PUBLISHED_MODELS, PublishedModel
 from ovseg.cli.progress import shown_steps
+from ovseg.engines import EngineError
+from ovseg.engines.choosing import choose_engine
+from ovseg.manifest import ModelManifest, ProgramPart
 from ovseg.settings import Settings, get_settings
 
 TABLE_WIDTH = 160
+PARTS: tuple[ProgramPart, ...] = ("encoder", "decoder")
 
 
 def models(
@@ -37,11 +41,24 @@ def models(
     else:
         installed = find_installed_models(settings.model_dir, verify)
     if as_json:
-        typer.echo(orjson.dumps(_as_json(installed), option=orjson.OPT_INDENT_2).decode())
+        typer.echo(orjson.dumps(_as_json(installed, settings), option=orjson.OPT_INDENT_2).decode())
     else:
         _print_tables(installed, settings)
     if verify and any(model.state is State.DAMAGED for model in installed):
         raise typer.Exit(1)
+
+
+def choices_of(manifest: ModelManifest, settings: Settings) -> dict[ProgramPart, str]:
+    """What runs each part of a model under these settings, such as "openvino bf16"."""
+    choices: dict[ProgramPart, str] = {}
+    for part in PARTS:
+        try:
+            choices[part] = str(choose_engine(part, settings, manifest))
+        except EngineError:
+            choices[part] = "refused"
+    if manifest.kind == "fused":
+        choices["encoder"] = "none"
+    return choices
 
 
 def megabytes(size_bytes: int) -> str:
@@ -55,29 +72,36 @@ def _print_tables(installed: list[InstalledModel], settings: Settings) -> None:
     console.print(f"Installed in {settings.model_dir}:")
     if installed:
         served = {settings.model, *settings.further_models}
-        console.print(_installed_table(installed, served))
+        console.print(_installed_table(installed, served, settings))
     else:
         console.print("  none (the bundled model is prepared by `ovseg serve`)")
     for model in installed:
         if model.damage:
             console.print(f"{model.folder.name}: {model.damage}; install it again")
+        elif model.manifest and not model.manifest.checks:
+            console.print(
+                f"{model.folder.name}: its engines were not compared; `ovseg check "
+                f"{model.folder.name}` does it"
+            )
     console.print("\nTo install one of these: ovseg fetch NAME")
     console.print(_published_table({model.folder.name for model in installed}))
 
 
-def _installed_table(installed: list[InstalledModel], served: set[str]) -> Table:
+def _installed_table(
+    installed: list[InstalledModel], served: set[str], settings: Settings
+) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in ("", "name", "variant", "source"):
         table.add_column(column, no_wrap=True)
     for column in ("parameters", "input", "size"):
         table.add_column(column, justify="right", no_wrap=True)
-    for column in ("engines", "files"):
+    for column in ("encoder", "decoder", "files"):
         table.add_column(column, no_wrap=True)
     for model in installed:
         mark = "*" if model.folder.name in served else ""
         manifest = model.manifest
         if manifest is None:
-            table.add_row(mark, model.folder.name, "", "", "", "", "", "", model.state.value)
+            table.add_row(mark, model.folder.name, *[""] * 7, model.state.value)
             continue
         table.add_row(
             mark,
@@ -87,7 +111,7 @@ def _installed_table(installed: list[InstalledModel], served: set[str]) -> Table
             f"{manifest.parameters / 1e6:,.1f} M",
             str(manifest.input_size),
             megabytes(model.size_bytes),
-            ", ".join(model.engines),
+            *(choices_of(manifest, settings)[part] for part in PARTS),
             model.state.value,
         )
     return table
@@ -114,7 +138,7 @@ def _published_table(installed_names: set[str]) -> Table:
     return table
 
 
-def _as_json(installed: list[InstalledModel]) -> dict[str, Any]:
+def _as_json(installed: list[InstalledModel], settings: Settings) -> dict[str, Any]:
     return {
         "installed": [
             {
@@ -123,6 +147,7 @@ def _as_json(installed: list[InstalledModel]) -> dict[str, Any]:
                 "damage": model.damage or None,
                 "bytes": model.size_bytes,
                 "engines": model.engines,
+                "runs_with": choices_of(model.manifest, settings) if model.manifest else None,
                 "manifest": model.manifest.model_dump(mode="json") if model.manifest else None,
             }
             for model in installed

@@ -8,6 +8,7 @@ import typer
 
 from ovseg.checkpoints.bundled import install_bundled_model
 from ovseg.checkpoints.errors import CheckpointError
+from ovseg.engines import EngineError
 from ovseg.manifest import ModelNotInstalledError
 from ovseg.server.errors import ServerStartError
 from ovseg.server.supervisor import Part
@@ -34,6 +35,6 @@ def serve(
         if settings.model == BUNDLED_MODEL and part != "gateway":
             install_bundled_model(settings.model_dir, say=typer.echo)
         run_server(settings, part, say=typer.echo)
-    except (ServerStartError, ModelNotInstalledError, CheckpointError) as error:
+    except (ServerStartError, ModelNotInstalledError, CheckpointError, EngineError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from None

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ovseg.engines import Array, EngineError, PrecisionName, first_line
+from ovseg.engines import Array, EngineError, first_line
 from ovseg.engines.artefacts import ONNX_FILE_NAME, require_files
+from ovseg.settings import PrecisionName
 
-_PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16"}
+# Matrices with fewer elements stay as they are: they cost nothing, and are often sensitive.
+SMALLEST_COMPRESSED = 4096
 
 
 def import_openvino() -> Any:
@@ -29,6 +31,11 @@ def import_openvino() -> Any:
     return openvino
 
 
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 matrices (AVX512_BF16 or AMX)."""
+    return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 class OpenVinoEngine:
     """A program run by OpenVINO, one request at a time, with the lowest latency."""
 
@@ -38,7 +45,9 @@ class OpenVinoEngine:
         Args:
             program_folder: folder with `inference.onnx` and `inference.pdiparams`.
             threads: CPU threads.
-            precision: what matrix products compute in; inputs and outputs are float32 anyway.
+            precision: what matrix products compute in; inputs and outputs stay as they are.
+                int8: weights, and activations as they come where the CPU has instructions for it;
+                the rest in bfloat16 if it can.
 
         Raises:
             EngineError: a file is missing, or OpenVINO cannot load it.
@@ -48,14 +57,18 @@ class OpenVinoEngine:
         self._name = program_folder.name
         core = openvino.Core()
         try:
+            model = core.read_model(program_folder / ONNX_FILE_NAME)
+            if precision == "int8" and not compress_weights(model):
+                raise EngineError(f"{self._name} has no large matrices to make int8")
+            is_bf16 = precision == "bf16" or (precision == "int8" and cpu_has_bf16())
             compiled = core.compile_model(
-                core.read_model(program_folder / ONNX_FILE_NAME),
+                model,
                 "CPU",
                 {
                     "PERFORMANCE_HINT": "LATENCY",
                     "NUM_STREAMS": 1,
                     "INFERENCE_NUM_THREADS": threads,
-                    "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
+                    "INFERENCE_PRECISION_HINT": "bf16" if is_bf16 else "f32",
                 },
             )
         except RuntimeError as error:
@@ -63,7 +76,8 @@ class OpenVinoEngine:
                 f"OpenVINO cannot load {program_folder}: {first_line(error)}"
             ) from None
         self._request = compiled.create_infer_request()
-        self._inputs = frozenset(tensor.any_name for tensor in compiled.inputs)
+        # A tensor may have further names, of what the graph makes of it without a change.
+        self._inputs = frozenset(tensor.node.friendly_name for tensor in compiled.inputs)
         self._outputs = compiled.outputs
 
     def run(self, **inputs: Array) -> tuple[Array, ...]:
@@ -82,3 +96,36 @@ class OpenVinoEngine:
         except (RuntimeError, TypeError) as error:
             raise EngineError(f"OpenVINO cannot run {self._name}: {first_line(error)}") from None
         return tuple(results[output] for output in self._outputs)
+
+
+def compress_weights(model: Any) -> int:
+    """Make the large constant matrices of a model int8, with a scale for each output channel.
+
+    OpenVINO computes with such weights as they are, and quantises the activations as they come.
+
+    Args:
+        model: an `openvino.Model`; changed in place.
+
+    Returns:
+        The number of matrices.
+    """
+    from openvino import Type, opset8
+
+    compressed = 0
+    for product in model.get_ops():
+        if product.get_type_name() != "MatMul":
+            continue
+        weights = product.input_value(1).get_node()
+        if weights.get_type_name() != "Constant" or weights.get_element_type() != Type.f32:
+            continue
+        matrix = weights.data
+        if matrix.ndim != 2 or matrix.size < SMALLEST_COMPRESSED:
+            continue
+        inputs_axis = 1 if product.get_attributes()["transpose_b"] else 0
+        scale = np.abs(matrix).max(axis=inputs_axis, keepdims=True) / np.float32(127)
+        scale[scale == 0] = 1
+        codes = opset8.constant(np.rint(matrix / scale).astype(np.int8))
+        restored = opset8.multiply(opset8.convert(codes, "f32"), opset8.constant(scale))
+        product.input(1).replace_source_output(restored.output(0))
+        compressed += 1
+    return compressed

@@ -7,7 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ovseg.engines import Engine, open_engine
+from ovseg.engines import Engine
+from ovseg.engines.choosing import open_engine
 from ovseg.manifest import ModelManifest
 from ovseg.settings import Settings
 
@@ -92,7 +93,7 @@ def load_image_encoder(settings: Settings) -> ImageEncoder:
     normalise = NormalizingImageEncoder(manifest.pixel_mean, manifest.pixel_std)
     if manifest.kind == "fused":
         return normalise
-    engine = open_engine(settings.model_folder / "encoder", settings, manifest.engine)
+    engine = open_engine(settings.model_folder / "encoder", settings, manifest)
     return (
         CutImageEncoder(normalise, engine) if manifest.kind == "cut" else EngineImageEncoder(engine)
     )

@@ -8,7 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ovseg.engines import Engine, open_engine
+from ovseg.engines import Engine
+from ovseg.engines.choosing import open_engine
 from ovseg.manifest import ModelManifest, PromptKind
 from ovseg.settings import Settings
 from ovseg.stages.errors import InvalidInputError
@@ -176,13 +177,10 @@ def load_prompt_decoder(settings: Settings) -> PromptDecoder:
     manifest = ModelManifest.load(folder)
     if manifest.kind == "split":
         return SamPromptDecoder(
-            open_engine(folder / "prompt_decoder", settings, manifest.engine),
-            open_engine(folder / "mask_encoder", settings, manifest.engine),
+            open_engine(folder / "prompt_decoder", settings, manifest),
+            open_engine(folder / "mask_encoder", settings, manifest),
         )
     return FusedPromptDecoder(
-        {
-            kind: open_engine(folder / kind, settings, manifest.engine)
-            for kind in manifest.prompt_kinds
-        },
+        {kind: open_engine(folder / kind, settings, manifest) for kind in manifest.prompt_kinds},
         image_input="images" if manifest.kind == "fused" else "embedding",
     )
