@@ -1,26 +1,28 @@
 """Synthetic scenes: several occluding objects over photographs and textures, with exact masks.
 
-A scene is an RGB image and a label map: 0 is the background, k is the k-th object. Objects are the
-renderings of Fluent Emoji (as they are, or as silhouettes filled with photographic texture), and
-random blobs, polygons and rings, plain, textured, or patched from several textures, so that an
-object cannot be told by a single colour.
+A scene is an RGB image and a label map: 0 is the background, k is the k-th object. Objects are
+cut-outs (emoji, and objects outlined on photographs) as they are or as silhouettes filled with
+photographic texture, and random blobs, polygons and rings, plain, textured, or patched from several
+textures, so that an object cannot be told by a single colour. Some scenes are no composites but
+crops of the outlined photographs themselves.
 """
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import cv2
 import numpy as np
+from cutouts import OutlinedPhoto, cut_out, load_cutouts, load_outlined
 from numpy.typing import NDArray
 
 Array = NDArray[np.uint8]
 FloatArray = NDArray[np.float32]
 Rng = np.random.Generator
 
-EMOJI_SIZE = 160
-SKIN_TONES = ("1f3fb", "1f3fc", "1f3fd", "1f3fe", "1f3ff")
+PHOTO_SIDE = 960  # photographs are kept with their shorter side at most so long
+PHOTO_OBJECT_SHARE = 0.25  # of the cut-outs, where there are outlined photographs
+REAL_SCENE_SHARE = 0.2
 SKIMAGE_PHOTOS = (
     "brick.png", "camera.png", "cell.png", "coins.png", "grass.png", "gravel.png",
     "hubble_deep_field.jpg", "ihc.png", "moon.png", "motorcycle_left.png",
@@ -28,19 +30,26 @@ SKIMAGE_PHOTOS = (
 )  # fmt: skip
 
 
-def is_held_out(name: str) -> bool:
-    """True for a fixed tenth of the emoji; skin tones of one emoji stay on one side."""
-    base = "-".join(p for p in name.split("-") if p not in SKIN_TONES)
-    return hashlib.sha256(base.encode()).digest()[0] < 26
-
-
 class Library:
-    """The source pictures: cut-outs [N, 160, 160, 4] and photographs, all uint8 RGB(A)."""
+    """The source pictures: sets of cut-outs [N, 256, 256, 4] and photographs, uint8 RGB(A).
+
+    Args:
+        emoji: sets of cut-outs, see `load_cutouts`.
+        photo_dirs: folders of photographs for backgrounds and textures.
+        cache: where decoded cut-outs are kept.
+        outlined: `outlines/objects.json` and the folder of its pictures, or None.
+    """
 
     def __init__(
-        self, emoji_dir: Path, photo_dirs: list[Path], cache: Path, held_out: bool
+        self,
+        emoji: list[Path],
+        photo_dirs: list[Path],
+        cache: Path,
+        outlined: tuple[Path, Path] | None = None,
     ) -> None:
-        self.cutouts = _load_emoji(emoji_dir, cache, held_out)
+        self.cutouts = [load_cutouts(source, cache) for source in emoji]
+        self.outlined: list[OutlinedPhoto] = load_outlined(*outlined) if outlined else []
+        self.photo_objects = [image for photo in self.outlined for image in cut_out(photo)]
         paths = [p for d in photo_dirs for p in sorted(d.glob("**/*"))]
         paths = [p for p in paths if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")]
         paths = [p for p in paths if p.parent.name != "data" or p.name in SKIMAGE_PHOTOS]
@@ -48,28 +57,43 @@ class Library:
         for path in paths:
             image = cv2.imread(str(path), cv2.IMREAD_COLOR)
             if image is not None and min(image.shape[:2]) >= 128:
-                scale = min(1.0, 640 / min(image.shape[:2]))
+                scale = min(1.0, PHOTO_SIDE / min(image.shape[:2]))
                 image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
                 self.photos.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
 
+    def cutout(self, rng: Rng, size: int) -> FloatArray:
+        """A random cut-out, [size, size, 4] in 0..255; the first emoji set more often."""
+        if self.photo_objects and rng.random() < PHOTO_OBJECT_SHARE:
+            image = self.photo_objects[rng.integers(len(self.photo_objects))]
+        else:
+            chosen = self.cutouts[0 if rng.random() < 0.65 else rng.integers(len(self.cutouts))]
+            image = np.asarray(chosen[rng.integers(len(chosen))])
+        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+        return image.astype(np.float32)
 
-def _load_emoji(folder: Path, cache: Path, held_out: bool) -> Array:
-    """[N, 160, 160, 4] cut-outs, decoded once into a memory-mapped file."""
-    target = cache / f"emoji_{'test' if held_out else 'train'}.npy"
-    if not target.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        images = []
-        for path in sorted(folder.glob("*.webp")):
-            tones = sum(t in path.stem for t in SKIN_TONES)
-            if is_held_out(path.stem) != held_out or (tones and path.stem[-1] not in "bd"):
-                continue
-            image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-            if image is None or image.ndim != 3 or image.shape[2] != 4:
-                continue
-            image = cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA)
-            images.append(cv2.resize(image, (EMOJI_SIZE, EMOJI_SIZE), interpolation=cv2.INTER_AREA))
-        np.save(target, np.stack(images))
-    return np.load(target, mmap_mode="r")
+
+def real_scene(rng: Rng, photo: OutlinedPhoto, size: int) -> tuple[Array, Array]:
+    """A square crop of an outlined photograph; overlapping outlines: the earlier one drawn wins."""
+    height, width = photo.image.shape[:2]
+    side = int(min(height, width) * rng.uniform(0.5, 1.0))
+    y, x = rng.integers(height - side + 1), rng.integers(width - side + 1)
+    labels = np.zeros((height, width), np.uint8)
+    order = np.arange(len(photo.masks))
+    if rng.random() < 0.4:  # parts before the whole
+        order = rng.permutation(order)
+    for index in order:
+        mask = photo.masks[index] > 0
+        if (labels[mask] > 0).mean() < 0.2:
+            labels[mask & (labels == 0)] = 1 + index % 250
+    crop, label = photo.image[y : y + side, x : x + side], labels[y : y + side, x : x + side]
+    smooth = cv2.INTER_AREA if side >= size else cv2.INTER_LINEAR
+    crop = cv2.resize(crop, (size, size), interpolation=smooth)
+    label = cv2.resize(label, (size, size), interpolation=cv2.INTER_NEAREST)
+    present = np.unique(label[label > 0])[:9]
+    small = np.zeros_like(label)
+    for number, value in enumerate(present, start=1):
+        small[label == value] = number
+    return crop, small
 
 
 def smooth_noise(rng: Rng, size: int, cells: int, channels: int) -> FloatArray:
@@ -182,31 +206,31 @@ def _relief(rng: Rng, alpha: FloatArray) -> FloatArray:
     return np.clip(shade, 0.15, 1.6)[:, :, None]
 
 
-def random_object(rng: Rng, library: Library) -> tuple[FloatArray, FloatArray]:
-    """Colours [160, 160, 3] in 0..255 and alpha [160, 160] in 0..1."""
-    size, kind = EMOJI_SIZE, rng.random()
-    cutout = np.asarray(library.cutouts[rng.integers(len(library.cutouts))], np.float32)
+def random_object(rng: Rng, library: Library, size: int) -> tuple[FloatArray, FloatArray]:
+    """Colours [size, size, 3] in 0..255 and alpha [size, size] in 0..1."""
+    kind = rng.random()
+    cutout = library.cutout(rng, size)
     alpha = cutout[:, :, 3] / 255
-    if kind < 0.5:
+    if kind < 0.6:
         return cutout[:, :, :3], alpha
-    alpha = random_shape(rng, size) if kind > 0.72 else np.clip(alpha * 1.2, 0, 1)
+    alpha = random_shape(rng, size) if kind > 0.82 else np.clip(alpha * 1.2, 0, 1)
     colour = texture(rng, library, size, wide=rng.random() < 0.5)
     for _ in range(rng.choice([0, 0, 1, 2, 3])):  # patches of another material on one object
-        patch = cv2.warpAffine(
-            random_shape(rng, size),
-            cv2.getRotationMatrix2D((80, 80), rng.uniform(0, 360), rng.uniform(0.2, 0.8))
-            + np.array([[0, 0, rng.uniform(-60, 60)], [0, 0, rng.uniform(-60, 60)]]),
-            (size, size),
-        )[:, :, None]
+        centre = (size / 2, size / 2)
+        place = cv2.getRotationMatrix2D(centre, rng.uniform(0, 360), rng.uniform(0.2, 0.8))
+        place[:, 2] += rng.uniform(-0.375, 0.375, 2) * size
+        patch = cv2.warpAffine(random_shape(rng, size), place, (size, size))[:, :, None]
         colour = colour + patch * (texture(rng, library, size) - colour)
     if rng.random() < 0.8:
         colour = colour * _relief(rng, alpha)
     return np.clip(colour, 0, 255).astype(np.float32), alpha
 
 
-def degrade(rng: Rng, image: FloatArray) -> Array:
+def degrade(rng: Rng, image: FloatArray, gently: bool = False) -> Array:
     """[S, S, 3] -> uint8: camera-like blur, light, noise and JPEG artefacts."""
     size = image.shape[0]
+    if gently and rng.random() < 0.6:
+        return np.ascontiguousarray(image.astype(np.uint8))
     if rng.random() < 0.3:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.006 * size))
     if rng.random() < 0.4:
@@ -227,21 +251,32 @@ def degrade(rng: Rng, image: FloatArray) -> Array:
 
 def make_scene(rng: Rng, library: Library, size: int) -> tuple[Array, Array]:
     """One scene: image [size, size, 3] uint8 RGB and labels [size, size] uint8."""
+    if library.outlined and rng.random() < REAL_SCENE_SHARE:
+        photo = library.outlined[rng.integers(len(library.outlined))]
+        image, labels = real_scene(rng, photo, size)
+        if labels.any():
+            return degrade(rng, image.astype(np.float32), gently=True), labels
+    return composite(rng, library, size)
+
+
+def composite(rng: Rng, library: Library, size: int) -> tuple[Array, Array]:
+    """One composite: image [size, size, 3] uint8 RGB and labels [size, size] uint8."""
     canvas = background(rng, library, size)
     labels = np.zeros((size, size), np.uint8)
     count = int(rng.integers(1, 9))
-    widths = np.exp(rng.uniform(np.log(0.12), np.log(0.85 if count < 5 else 0.6), count)) * size
+    widths = np.exp(rng.uniform(np.log(0.12), np.log(0.9 if count < 5 else 0.6), count)) * size
     if count < 3:
         widths = np.maximum(widths, 0.3 * size)
+    drawn = 160 if size <= 256 else 256  # objects are drawn so large, then placed
     for index, width in enumerate(np.sort(widths)[::-1], start=1):
-        colour, alpha = random_object(rng, library)
-        squash = np.exp(rng.normal(0, 0.18, 2)) * width / EMOJI_SIZE
+        colour, alpha = random_object(rng, library, drawn)
+        squash = np.exp(rng.normal(0, 0.18, 2)) * width / drawn
         if rng.random() < 0.5:
             squash[0] = -squash[0]
         turn = rng.normal(0, 0.35) if rng.random() < 0.7 else rng.uniform(0, 2 * np.pi)
         cos, sin = np.cos(turn), np.sin(turn)
         linear = np.array([[cos, -sin], [sin, cos]]) * squash[None, :]
-        shift = rng.uniform(0.02, 0.98, 2) * size - linear @ np.full(2, EMOJI_SIZE / 2)
+        shift = rng.uniform(0.02, 0.98, 2) * size - linear @ np.full(2, drawn / 2)
         matrix = np.concatenate([linear, shift[:, None]], 1)
         if abs(squash).min() < 0.6:  # avoid aliasing of strongly reduced cut-outs
             k = max(0.1, 0.35 / abs(squash).min() - 0.2)

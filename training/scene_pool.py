@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from composites import Array, Library, Rng, make_scene
 
+PADDING = (124, 116, 104)  # SAM's mean colour
+
 
 class ScenePool:
     """A ring of scenes in memory-mapped files, which `fill_forever` keeps replacing.
@@ -59,8 +61,26 @@ class ScenePool:
             if rng.random() < 0.3:
                 gain = rng.uniform(0.6, 1.3, 3)
                 image = np.clip(image * gain, 0, 255).astype(np.uint8)
+            if rng.random() < 0.3:
+                image, label = letterbox(rng, image, label)
             images[i], labels[i] = image, label
         return images, labels
+
+
+def letterbox(rng: Rng, image: Array, label: Array) -> tuple[Array, Array]:
+    """Crop to a random aspect and pad right or below, as pictures that are not square are served.
+
+    SAM's padding is zero after normalising; the mean colour, rounded, is within half a level of it.
+    """
+    size = image.shape[0]
+    kept = int(size * rng.uniform(0.5, 0.95))
+    padded, empty = np.empty_like(image), np.zeros_like(label)
+    padded[:] = PADDING
+    if rng.random() < 0.7:  # landscape
+        padded[:kept], empty[:kept] = image[:kept], label[:kept]
+    else:
+        padded[:, :kept], empty[:, :kept] = image[:, :kept], label[:, :kept]
+    return padded, empty
 
 
 def _memmap(path: Path, shape: tuple[int, ...]) -> Array:

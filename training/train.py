@@ -1,4 +1,4 @@
-"""Train `sam_mini` from random weights: dense objectives first, then prompts.
+"""Train `sam_mini`: dense objectives first, then prompts.
 
 The plan is a list of phases, each for so many minutes at one image size. Every few minutes the run
 writes `state.pt` (to resume) and `ema.pt` (averaged weights, what `export.py` reads).
@@ -19,9 +19,11 @@ import cv2
 import numpy as np
 import torch
 from composites import Library
-from model import SamMini, normalise
+from encoder import load_imagenet
+from model import MEAN, STD, SamMini, normalise
 from objectives import DenseHead
 from prompts import prompt_losses
+from safetensors.torch import load_file
 from scene_pool import ScenePool
 from torch import distributed, nn
 
@@ -33,6 +35,8 @@ KEEP_MEMORY = {
     "MALLOC_TOP_PAD_": "67108864",
 }
 
+
+BACKBONE_SHARE = 0.35  # of the learning rate, for the pretrained part
 
 SCHEDULE = (
     "14:192:6:0:1.5e-3,22:128:6:5:8e-4,16:192:5:5:5e-4,16:256:4:4:3.5e-4,12:384:3:3:2.2e-4:large"
@@ -64,7 +68,7 @@ def parse_phases(text: str) -> list[Phase]:
 class Averaged:
     """Exponential moving average of every floating-point weight and buffer."""
 
-    def __init__(self, module: nn.Module, decay: float = 0.99) -> None:
+    def __init__(self, module: nn.Module, decay: float = 0.995) -> None:
         self.decay, self.steps = decay, 0
         self.state = {k: v.detach().clone() for k, v in module.state_dict().items()}
 
@@ -84,9 +88,22 @@ def learning_rate(phase: Phase, progress: float) -> float:
     return phase.peak_rate * (0.1 + 0.45 * (1 + math.cos(math.pi * (progress - 0.04) / 0.96)))
 
 
+def start_from(model: SamMini, args: argparse.Namespace) -> None:
+    """ImageNet weights for the backbone, and an earlier model's prompt encoder and mask decoder."""
+    if args.imagenet:
+        mean, std = MEAN.flatten().tolist(), STD.flatten().tolist()
+        load_imagenet(model.image_encoder, args.imagenet, mean, std)
+    if args.decoder:
+        earlier = load_file(args.decoder)
+        parts = {k: v.float() for k, v in earlier.items() if not k.startswith("image_encoder.")}
+        missing, unexpected = model.load_state_dict(parts, strict=False)
+        assert not unexpected and all(k.startswith("image_encoder.") for k in missing)
+
+
 def draw_scenes(args: argparse.Namespace, pool: str) -> None:
     """Body of a process that keeps one pool fresh."""
-    library = Library(args.emoji, args.photos, args.out / "cache", held_out=False)
+    outlined = tuple(args.outlined) if args.outlined else None
+    library = Library(args.emoji, args.photos, args.out / "cache", outlined)
     pause = args.pause if pool == "small" else 4 * args.pause
     open_pool(args, pool).fill_forever(library, args.seed, pause)
 
@@ -110,7 +127,12 @@ def train(args: argparse.Namespace, rank: int) -> None:
     model, head = SamMini(), DenseHead()
     both = nn.ModuleDict({"model": model, "head": head})
     averaged = Averaged(model)
-    optimiser = torch.optim.AdamW(both.parameters(), lr=1e-3, weight_decay=0.02, betas=(0.9, 0.98))
+    start_from(model, args)
+    backbone = [p for part in model.image_encoder.backbone_modules() for p in part.parameters()]
+    ids = {id(p) for p in backbone}
+    others = [p for p in both.parameters() if id(p) not in ids]
+    groups = [{"params": others, "share": 1.0}, {"params": backbone, "share": BACKBONE_SHARE}]
+    optimiser = torch.optim.AdamW(groups, lr=1e-3, weight_decay=0.02, betas=(0.9, 0.98))
     place: dict[str, float] = {"phase": 0, "progress": 0.0, "step": 0, "spent": 0.0}
     state_path = args.out / "state.pt"
     if state_path.exists() and not args.restart:
@@ -138,7 +160,7 @@ def train(args: argparse.Namespace, rank: int) -> None:
         while progress < 1:
             rate = learning_rate(phase, progress)
             for group in optimiser.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["share"]
             pictures, label_maps = pool.sample(rng, phase.batch, phase.size)
             embedding = model.image_encoder(normalise(pictures))
             losses = head.losses(embedding, torch.from_numpy(label_maps))
@@ -184,8 +206,11 @@ def open_pool(args: argparse.Namespace, name: str) -> ScenePool:
     return ScenePool(args.out / "pool", 512, args.capacity // 8)
 
 
-def set_mode(module: nn.Module, phase: Phase) -> None:
-    """Training mode; with few large images, the batch statistics stay as they are."""
+def set_mode(module: nn.ModuleDict, phase: Phase) -> None:
+    """Training mode; with few large images, the batch statistics stay as they are.
+
+    Those of the pretrained backbone always do.
+    """
     module.train()
     for buffer in module.buffers():
         distributed.broadcast(buffer, 0)
@@ -193,6 +218,9 @@ def set_mode(module: nn.Module, phase: Phase) -> None:
         for part in module.modules():
             if isinstance(part, nn.BatchNorm2d):
                 part.eval()
+    encoder = module["model"].image_encoder
+    for part in encoder.backbone_modules():
+        part.eval()
 
 
 def average_gradients(module: nn.Module, value: float, processes: int) -> float:
@@ -212,7 +240,7 @@ def average_gradients(module: nn.Module, value: float, processes: int) -> float:
 
 COLUMNS = (
     "step", "minutes", "phase", "size", "rate", "seconds_per_step", "query", "query_iou", "edge",
-    "outline", "inside", "loss", "iou_box", "iou_point", "iou_multi", "iou_click", "grad",
+    "outline", "inside", "loss", "iou_box", "iou_point", "iou_multi", "grad",
 )  # fmt: skip
 
 
@@ -233,7 +261,15 @@ def main() -> None:
     """Read the arguments, start the drawing processes, train, stop them."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("--emoji", type=Path, required=True, help="folder of the emoji .webp files")
+    add("--emoji", type=Path, nargs="+", required=True, help="emoji sets, see cutouts.py")
+    add(
+        "--outlined",
+        type=Path,
+        nargs=2,
+        help="outlines/objects.json and the folder of its pictures",
+    )
+    add("--imagenet", type=Path, help="ImageNet weights of EfficientNet-Lite2")
+    add("--decoder", type=Path, help="an earlier sam_mini.safetensors to take the decoder from")
     add("--photos", type=Path, nargs="+", required=True, help="folders of training photographs")
     add("--out", type=Path, default=Path("/work/tmp/train_run"), help="folder of the run")
     add("--phases", type=parse_phases, default=parse_phases("14:192:8:0:1.5e-3"))
