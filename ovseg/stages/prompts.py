@@ -82,27 +82,17 @@ class Prompts:
         Yields:
             (int64 [n] indices into these prompts, the n prompts).
         """
-        token_rows = [self._tokens(row) for row in range(len(self))]
-        lengths = np.array([len(labels) for _, labels in token_rows], np.int64)
+        is_padding = self.labels == PADDING
+        # Points in their order, then the corners in the order of their labels, then padding.
+        rank = np.where(is_padding, BOTTOM_RIGHT + 1, np.maximum(self.labels, FOREGROUND))
+        order = np.argsort(rank, axis=1, kind="stable")
+        labels = np.take_along_axis(self.labels, order, axis=1)
+        coords = np.take_along_axis(self.coords, order[:, :, None], axis=1)
+        # One more, in case that a prompt has none and needs one.
+        labels = np.pad(labels, ((0, 0), (0, 1)), constant_values=PADDING)
+        coords = np.pad(coords, ((0, 0), (0, 1), (0, 0)))
+        has_box = (self.labels == TOP_LEFT).any(axis=1)
+        lengths = (~is_padding).sum(axis=1) + ~has_box
         for length in np.unique(lengths):
             index = np.nonzero(lengths == length)[0]
-            yield (
-                index,
-                Prompts(
-                    np.stack([token_rows[row][0] for row in index]),
-                    np.stack([token_rows[row][1] for row in index]),
-                ),
-            )
-
-    def _tokens(self, row: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        coords, labels = self.coords[row], self.labels[row]
-        points = np.nonzero((labels == FOREGROUND) | (labels == BACKGROUND))[0]
-        corners = np.concatenate(
-            [np.nonzero(labels == TOP_LEFT)[0], np.nonzero(labels == BOTTOM_RIGHT)[0]]
-        )
-        order = np.concatenate([points, corners])
-        coords, labels = coords[order], labels[order]
-        if len(corners) == 0:
-            coords = np.concatenate([coords, np.zeros((1, 2), np.float32)])
-            labels = np.concatenate([labels, np.array([PADDING], np.int32)])
-        return coords, labels
+            yield index, Prompts(coords[index, :length], labels[index, :length])
