@@ -31,12 +31,8 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 
 PromptKind = Literal["box", "point"]
 
-
-PROGRAMS_VERSION = 2
-"""Of a split model's programs: their number, their inputs and outputs.
-
-1: one decoder program, with the mask input in it. 2: `mask_encoder` beside it, `mask_index`.
-"""
+PROGRAMS_VERSION = 3
+"""Of a split model's programs: raised when their number, inputs or outputs change."""
 
 
 class ModelNotInstalledError(Exception):
@@ -105,7 +101,8 @@ class ModelManifest(BaseModel):
     pixel_mean: tuple[float, float, float] = PIXEL_MEAN
     pixel_std: tuple[float, float, float] = PIXEL_STD
     embedding_shape: tuple[int, int, int]
-    """(channels, height, width) of what `sam_encoder` returns for one image."""
+    """Of what `sam_encoder` returns for one image: (height, width, channels) of split models, whose
+    decoder works on cells; (channels, height, width) of others."""
     prompt_kinds: tuple[PromptKind, ...] = ("box", "point")
     predicts_iou: bool = True
     parameters: int
@@ -124,7 +121,7 @@ class ModelManifest(BaseModel):
     """What a download was compared with: a checksum known before, or the first one seen here."""
     files: tuple[ArtefactFile, ...] = ()
     programs_version: int = PROGRAMS_VERSION
-    """Absent from manifests of version 1."""
+    """Of its programs; absent from manifests of version 1."""
     engine: EngineName = "auto"
     """What to run the programs with, unless the setting `OVSEG_ENGINE` names an engine."""
     precision: PrecisionName = "auto"

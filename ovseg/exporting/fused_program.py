@@ -54,8 +54,9 @@ class FusedProgram(nn.Layer):
             foreground = paddle.ones_like(prompts[:, :, 0], dtype="int32")
             labels = paddle.concat([foreground, self.padding_label], axis=1)
         tokens = self.prompt_encoder.encode_points(coords, labels)
-        image = self.image_encoder(images) + self.prompt_encoder.no_mask()
-        masks, _ = self.mask_decoder(image, self.grid_positions, tokens, self.mask_index)
+        cells = self.image_encoder(images).flatten(start_axis=2).transpose([0, 2, 1])
+        cells = cells + self.prompt_encoder.no_mask()
+        masks, _ = self.mask_decoder(cells, self.grid_positions, tokens, self.mask_index)
         return masks
 
     def input_specs(self) -> list[InputSpec]:

@@ -181,12 +181,23 @@ class TwoWayTransformer(nn.Layer):
         self.norm_final_attn = nn.LayerNorm(channels)
 
     def forward(
-        self, tokens: paddle.Tensor, cells: paddle.Tensor, cell_positions: paddle.Tensor
+        self,
+        tokens: paddle.Tensor,
+        cells: paddle.Tensor,
+        cell_positions: paddle.Tensor,
+        wanted: paddle.Tensor,
     ) -> tuple[paddle.Tensor, paddle.Tensor]:
-        """[N, T, C], [1, G, C], [1, G, C] -> tokens [N, T, C], cells [N, G, C]."""
+        """Tokens [N, T, C], cells and their positions [1, G, C], indices of tokens INT32 [W].
+
+        Returns:
+            The wanted tokens [N, W, C]; cells [N, G, C].
+        """
         positions = tokens
         for layer in self.layers:
             tokens, cells = layer(tokens, cells, positions, cell_positions)
+        # From here on the tokens go ways of their own: no other one is worth its last look.
+        tokens = paddle.index_select(tokens, wanted, axis=1)
+        positions = paddle.index_select(positions, wanted, axis=1)
         attended = self.final_attn_token_to_image(tokens + positions, cells + cell_positions, cells)
         return self.norm_final_attn(tokens + attended), cells
 
@@ -243,7 +254,7 @@ class MaskDecoder(nn.Layer):
 
     def forward(
         self,
-        image: paddle.Tensor,
+        cells: paddle.Tensor,
         cell_positions: paddle.Tensor,
         prompt_tokens: paddle.Tensor,
         mask_index: paddle.Tensor,
@@ -251,7 +262,7 @@ class MaskDecoder(nn.Layer):
         """Predict the masks wanted of every prompt.
 
         Args:
-            image: FP32 [1, C, grid, grid], the image embedding plus the dense map.
+            cells: FP32 [1, grid * grid, C], the image embedding plus the dense map.
             cell_positions: FP32 [1, grid * grid, C], positional encoding of the cells.
             prompt_tokens: FP32 [N, P, C].
             mask_index: INT32 [M], which masks: 0 is the one for unambiguous prompts, the others
@@ -264,21 +275,26 @@ class MaskDecoder(nn.Layer):
         # Adding zeros spreads the output tokens over the (dynamic) axis of prompts.
         output_tokens = output_tokens.unsqueeze(0) + paddle.zeros_like(prompt_tokens[:, :1])
         tokens = paddle.concat([output_tokens, prompt_tokens], axis=1)
-        cells = image.flatten(start_axis=2).transpose([0, 2, 1])
+        # Token 0 is for the predicted IoU, the masks' follow.
+        wanted = paddle.concat([paddle.zeros_like(mask_index[:1]), 1 + mask_index])
+        tokens, cells = self.transformer(tokens, cells, cell_positions, wanted)
 
-        tokens, cells = self.transformer(tokens, cells, cell_positions)
-
-        mask_weights = paddle.stack(
-            [
-                perceptron(tokens[:, 1 + index])
-                for index, perceptron in enumerate(self.output_hypernetworks_mlps)
-            ],
-            axis=1,
-        )
-        mask_weights = paddle.index_select(mask_weights, mask_index, axis=1)
         iou = paddle.index_select(self.iou_prediction_head(tokens[:, 0]), mask_index, axis=1)
+        mask_weights = self._mask_weights(tokens[:, 1:], mask_index)
         masks = paddle.matmul(mask_weights, self.output_upscaling(cells), transpose_y=True)
         return self._arranged(masks), iou
+
+    def _mask_weights(self, mask_tokens: paddle.Tensor, mask_index: paddle.Tensor) -> paddle.Tensor:
+        """Each mask's token [N, M, C] through the perceptron of that mask: [N, M, C // 8]."""
+        features = mask_tokens.transpose([1, 0, 2])
+        for number in range(PERCEPTRON_LAYERS):
+            layer = [perceptron.layers[number] for perceptron in self.output_hypernetworks_mlps]
+            weights = paddle.stack([linear.weight for linear in layer])
+            biases = paddle.stack([linear.bias for linear in layer]).unsqueeze(1)
+            features = nn.functional.relu(features) if number else features
+            features = paddle.matmul(features, paddle.index_select(weights, mask_index))
+            features = features + paddle.index_select(biases, mask_index)
+        return features.transpose([1, 0, 2])
 
     def _arranged(self, pixels: paddle.Tensor) -> paddle.Tensor:
         """Pixels in the order of `Upscaling`, [N, M, G * 16] -> [N, M, 4 * grid, 4 * grid]."""

@@ -90,13 +90,13 @@ class PromptEncoder(nn.Layer):
             masks: FP32 [N, 4 * grid, 4 * grid], logits of an earlier low-resolution mask.
 
         Returns:
-            FP32 [N, channels, grid, grid].
+            FP32 [N, grid, grid, channels].
         """
-        return self.mask_downscaling(masks.unsqueeze(1))
+        return self.mask_downscaling(masks.unsqueeze(1)).transpose([0, 2, 3, 1])
 
     def no_mask(self) -> paddle.Tensor:
-        """The dense map of prompts without a mask input: FP32 [1, channels, 1, 1]."""
-        return self.no_mask_embed.weight.reshape([1, -1, 1, 1])
+        """The dense map of prompts without a mask input, at any cell: FP32 [channels]."""
+        return self.no_mask_embed.weight[0]
 
     def grid_positions(self) -> paddle.Tensor:
         """Positional encoding of the image embedding's cells: FP32 [1, grid * grid, channels]."""

@@ -42,14 +42,14 @@ class EncoderProgram(nn.Layer):
             input_size: INT32 [B, 2], (height, width) of the image within the square, in pixels.
 
         Returns:
-            FP32 [B, channels, grid, grid].
+            FP32 [B, grid, grid, channels].
         """
         normalised = (pixels.astype("float32") - self.pixel_mean) / self.pixel_std
         # SAM pads after normalising: padding is exactly zero there, which no pixel value gives.
         is_row = (self.positions < input_size[:, 0:1]).astype("float32").unsqueeze(-1)
         is_column = (self.positions < input_size[:, 1:2]).astype("float32").unsqueeze(1)
         normalised = normalised * (is_row * is_column).unsqueeze(-1)
-        return self.image_encoder(normalised.transpose([0, 3, 1, 2]))
+        return self.image_encoder(normalised.transpose([0, 3, 1, 2])).transpose([0, 2, 3, 1])
 
     def input_specs(self) -> list[InputSpec]:
         """Names, shapes and types of the exported program's inputs."""
@@ -85,7 +85,7 @@ class PromptDecoderProgram(nn.Layer):
         corners after the points.
 
         Args:
-            embedding: FP32 [1, channels, grid, grid].
+            embedding: FP32 [1, grid, grid, channels].
             point_coords: FP32 [N, P, 2], (x, y) in pixels of the model's input frame: original
                 coordinates times SAM's resize, without the half-pixel shift.
             point_labels: INT32 [N, P]: 1 foreground, 0 background, 2 / 3 top-left / bottom-right
@@ -97,8 +97,8 @@ class PromptDecoderProgram(nn.Layer):
             low_res_masks FP32 [N, M, 4 * grid, 4 * grid], logits; iou_predictions FP32 [N, M].
         """
         tokens = self.prompt_encoder.encode_points(point_coords, point_labels)
-        image = embedding + self.prompt_encoder.no_mask()
-        masks, iou_predictions = self.mask_decoder(image, self.grid_positions, tokens, mask_index)
+        cells = (embedding + self.prompt_encoder.no_mask()).flatten(1, 2)
+        masks, iou_predictions = self.mask_decoder(cells, self.grid_positions, tokens, mask_index)
         return masks, iou_predictions
 
     def input_specs(self) -> list[InputSpec]:
@@ -127,11 +127,11 @@ class MaskEncoderProgram(nn.Layer):
         """Add what the mask inputs say to the embedding.
 
         Args:
-            embedding: FP32 [1, channels, grid, grid].
+            embedding: FP32 [1, grid, grid, channels].
             mask_input: FP32 [N, 4 * grid, 4 * grid], logits of an earlier low-resolution mask.
 
         Returns:
-            FP32 [N, channels, grid, grid].
+            FP32 [N, grid, grid, channels].
         """
         # The decoder will add the dense map of prompts without a mask input.
         dense = self.prompt_encoder.encode_masks(mask_input) - self.prompt_encoder.no_mask()

@@ -56,7 +56,7 @@ def test_writes_a_complete_model(tiny_checkpoint: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     assert ModelManifest.load(folder) == manifest
     assert (manifest.name, manifest.variant, manifest.kind) == ("mine", "sam_tiny", "split")
-    assert manifest.embedding_shape == (32, 64, 64)
+    assert manifest.embedding_shape == (64, 64, 32)
     assert manifest.parameters == 238092
     assert manifest.source == "sam_tiny.pth"
     assert {file.path for file in manifest.files} == {

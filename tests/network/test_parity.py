@@ -97,8 +97,9 @@ def test_embedding(golden: Golden, golden_folder: Path, model_dir: Path) -> None
     answers = np.load(golden_folder / f"{golden.name}.npz")
     photo = encode(golden, model_dir)
     assert photo.input_size == tuple(answers["input_size"])
-    assert photo.embedding.shape == tuple(answers["embedding_shape"])
-    sampled = photo.embedding.ravel()[::EMBEDDING_STEP]
+    embedding = photo.embedding.transpose(0, 3, 1, 2)
+    assert embedding.shape == tuple(answers["embedding_shape"])
+    sampled = embedding.ravel()[::EMBEDDING_STEP]
     difference = np.abs(sampled - answers["embedding"]).max()
     print(f"embedding differs by {difference:.1e} at most")
     assert difference < 1e-4

@@ -91,7 +91,8 @@ def compare(variant: str, folder: Path) -> None:
             (embedding,) = engine.run(
                 pixels=pixels[None], input_size=np.array([input_size], np.int32)
             )
-    print(f"embedding: differs by {np.abs(embedding - answers['embedding']).max():.1e} at most")
+    difference = np.abs(embedding.transpose(0, 3, 1, 2) - answers["embedding"]).max()
+    print(f"embedding: differs by {difference:.1e} at most")
     decoder = SamPromptDecoder(
         *(
             PaddleEngine(folder / "models" / variant / program, threads=2)
