@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -13,6 +13,15 @@ from starlette.types import Scope
 
 LOG_ID_LIMIT = 128
 """Characters of a log id that go into log lines and to Triton; an answer echoes all of it."""
+
+PARTS_OF_STAGES = {
+    "preprocess": "preprocess",
+    "sam_encoder": "encoder",
+    "prompt_decoder": "decoder",
+    "postprocess": "rle",
+    "visualize": "drawing",
+}
+"""Triton's stages, under the names that callers see."""
 
 
 @dataclass(slots=True)
@@ -25,6 +34,8 @@ class RequestContext:
     started: float = field(default_factory=time.perf_counter)
     durations: dict[str, float] = field(default_factory=dict)
     """Seconds spent in each named part."""
+    cache_hit: bool | None = None
+    """Whether the image's embedding was known; None where nobody can tell."""
 
     @property
     def short_log_id(self) -> str:
@@ -53,10 +64,34 @@ class RequestContext:
         if isinstance(log_id, str) and log_id and _is_unicode(log_id):
             self.log_id = log_id
 
+    def note_stages(
+        self, stage_seconds: Mapping[str, float], cache_hit: bool | None, waited_s: float | None
+    ) -> None:
+        """Break the part "triton" down into what the stages say that they took, and the rest.
+
+        The rest is "queue": waiting for a stage that works for somebody else, and passing tensors
+        from stage to stage. "wait" is waiting for another request to have this image encoded.
+        """
+        self.cache_hit = cache_hit
+        if waited_s is not None:
+            self.durations["wait"] = waited_s
+        if stage_seconds:
+            rest = self.durations.pop("triton") - (waited_s or 0.0) - sum(stage_seconds.values())
+            self.durations["queue"] = max(rest, 0.0)
+            for stage, part in PARTS_OF_STAGES.items():
+                if stage in stage_seconds:
+                    self.durations[part] = stage_seconds[stage]
+
     def server_timing(self) -> str:
-        """Value of the `Server-Timing` header, durations in milliseconds."""
-        parts = [*self.durations.items(), ("total", self.elapsed)]
-        return ", ".join(f"{name};dur={seconds * 1e3:.2f}" for name, seconds in parts)
+        """Value of the `Server-Timing` header (W3C), durations in milliseconds.
+
+        E.g. `json;dur=0.61, base64;dur=0.11, queue;dur=3.20, decoder;dur=24.90, rle;dur=1.40,
+        answer;dur=0.05, cache;desc=hit, total;dur=31.07`.
+        """
+        entries = [f"{part};dur={seconds * 1e3:.2f}" for part, seconds in self.durations.items()]
+        if self.cache_hit is not None:
+            entries.append(f"cache;desc={'hit' if self.cache_hit else 'miss'}")
+        return ", ".join([*entries, f"total;dur={self.elapsed * 1e3:.2f}"])
 
 
 def attach_context(scope: Scope) -> RequestContext:

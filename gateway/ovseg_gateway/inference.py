@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -14,6 +16,7 @@ from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
 from ovseg.served_models import ENSEMBLE
+from ovseg.stage_reports import StageReports
 from ovseg_gateway.errors import (
     InferenceFailedError,
     InferenceTimeoutError,
@@ -21,6 +24,7 @@ from ovseg_gateway.errors import (
     UnavailableError,
 )
 from ovseg_gateway.models import ModelIndexClient, ServedModels
+from ovseg_gateway.single_flight import SingleFlight
 
 PromptType = Literal["box", "point"]
 
@@ -38,6 +42,8 @@ _FIELDS_OF_TENSORS = {
 _STAGE_MESSAGE = re.compile(
     rf"(?:^|\] |', )(?P<tensor>{'|'.join(_FIELDS_OF_TENSORS)}): (?P<text>.*)\Z", re.DOTALL
 )
+
+_SHORTEST_TIMEOUT_S = 0.001
 
 logger = logging.getLogger(__name__)
 
@@ -68,14 +74,51 @@ class Segmentation:
     """Predicted IoU, [N]; NaN where the model predicts none."""
     overlay: bytes | None
     """JPEG with the masks drawn, where it was asked for."""
+    stage_seconds: Mapping[str, float]
+    """Seconds of each stage that ran, as it said; empty where Triton is on another machine."""
+    waited_s: float | None
+    """Seconds waited for another request to have the same image encoded; None: did not wait."""
+
+    @property
+    def cache_hit(self) -> bool | None:
+        """Whether the embedding came from Triton's cache; None if the stages did not say."""
+        if "prompt_decoder" not in self.stage_seconds:
+            return None
+        return "sam_encoder" not in self.stage_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What to ask Triton."""
+
+    ensemble: str
+    inputs: list[InferInput]
+    outputs: list[str]
+    request_id: str
+    deadline: float
+    """In the time of `time.monotonic`."""
 
 
 class Segmenter:
     """Runs the ensemble `open_vocabulary_segmentation`."""
 
-    def __init__(self, client: InferenceClient) -> None:
+    def __init__(
+        self,
+        client: InferenceClient,
+        single_flight: SingleFlight,
+        stage_reports: StageReports | None = None,
+    ) -> None:
+        """Use a connection to Triton.
+
+        Args:
+            client: the connection; `aclose` closes it.
+            single_flight: who may have a new image encoded.
+            stage_reports: where the stages tell how long they took.
+        """
         self._client = client
         self._models = ServedModels(client)
+        self._single_flight = single_flight
+        self._stage_reports = stage_reports
 
     async def segment(
         self,
@@ -101,11 +144,12 @@ class Segmenter:
         """
         ensemble = await self._models.ensemble_for(model, prompt_type)
         names = ["counts", "size", "scores", *(["overlay"] if visualize else [])]
-        outputs = [InferRequestedOutput(name) for name in names]
         inputs = [_image_input(image), *_prompt_inputs(rows, prompt_type)]
-        options = {"outputs": outputs, "request_id": request_id, "client_timeout": timeout_s}
+        call = _Call(ensemble, inputs, names, request_id, time.monotonic() + timeout_s)
         try:
-            result = await self._client.infer(ensemble, inputs, **options)
+            return await asyncio.wait_for(self._segment_in_turn(image, call), timeout_s)
+        except asyncio.TimeoutError:
+            raise InferenceTimeoutError("The request took too long") from None
         except InferenceServerException as error:
             if ensemble == ENSEMBLE or _status(error) in ("INVALID_ARGUMENT", "DEADLINE_EXCEEDED"):
                 raise _http_error(error, request_id) from error
@@ -114,13 +158,42 @@ class Segmenter:
             if await self._models.ensemble_for(model, prompt_type) == ensemble:
                 raise _http_error(error, request_id) from error
             raise UnavailableError("The model was unloaded; try again") from error
-        height, width = result.as_numpy("size")
-        return Segmentation(
+
+    async def _segment_in_turn(self, image: bytes, call: _Call) -> Segmentation:
+        async with self._single_flight.turn(call.ensemble, image) as turn:
+            result, stage_seconds = await self._infer(call)
+        height, width = result.as_numpy("size").tolist()
+        overlay = result.as_numpy("overlay") if "overlay" in call.outputs else None
+        found = Segmentation(
             counts=[text.decode("ascii") for text in result.as_numpy("counts").reshape(-1)],
-            size=(int(height), int(width)),
+            size=(height, width),
             scores=result.as_numpy("scores").reshape(-1),
-            overlay=bytes(result.as_numpy("overlay")[0]) if visualize else None,
+            overlay=None if overlay is None else bytes(overlay[0]),
+            stage_seconds=stage_seconds,
+            waited_s=turn.waited_s,
         )
+        if found.cache_hit is False:
+            self._single_flight.note_encoded(turn)
+        return found
+
+    async def _infer(self, call: _Call) -> tuple[Any, Mapping[str, float]]:
+        reports = self._stage_reports
+        # Triton hands a "sequence id" to every step of an ensemble; nothing here is a sequence.
+        correlation_id = reports.open_request() if reports else 0
+        stage_seconds: Mapping[str, float] = {}
+        try:
+            result = await self._client.infer(
+                call.ensemble,
+                call.inputs,
+                outputs=[InferRequestedOutput(name) for name in call.outputs],
+                request_id=call.request_id,
+                sequence_id=correlation_id,
+                client_timeout=max(call.deadline - time.monotonic(), _SHORTEST_TIMEOUT_S),
+            )
+        finally:
+            if reports:
+                stage_seconds = reports.close_request(correlation_id)
+        return result, stage_seconds
 
     async def is_ready(self, timeout_s: float) -> bool:
         """Whether Triton says that the server and the ensemble are ready (no inference)."""
@@ -132,8 +205,11 @@ class Segmenter:
             return False
 
     async def aclose(self) -> None:
-        """Close the connection."""
+        """Close the connection, and what else is open."""
         await self._client.close()
+        self._single_flight.close()
+        if self._stage_reports:
+            self._stage_reports.close()
 
 
 def prompt_tensors(

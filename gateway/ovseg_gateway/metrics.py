@@ -37,6 +37,11 @@ class Metrics:
             buckets=_LATENCY_BUCKETS,
             registry=self._registry,
         )
+        self._joined = Counter(
+            "ovseg_gateway_joined_requests",
+            "Requests that waited for another request to have the same image encoded.",
+            registry=self._registry,
+        )
         self.in_flight = Gauge(
             "ovseg_gateway_in_flight_requests",
             "HTTP requests under way.",
@@ -47,6 +52,8 @@ class Metrics:
         """Count one finished request; `status` is 0 where the client left before the answer."""
         self._requests.labels(route, str(status)).inc()
         self._latency.labels(route).observe(context.elapsed)
+        if "wait" in context.durations:
+            self._joined.inc()
         for part, seconds in context.durations.items():
             self._parts.labels(part).observe(seconds)
 

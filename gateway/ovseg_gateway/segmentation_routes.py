@@ -67,6 +67,7 @@ async def segment(request: Request) -> Response:
             timeout_s=gateway.settings.request_timeout_s,
         )
     gateway.readiness.note_success()
+    context.note_stages(segmentation.stage_seconds, segmentation.cache_hit, segmentation.waited_s)
     with context.measure("answer"):
         content = orjson.dumps(
             {

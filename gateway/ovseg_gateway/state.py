@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,10 +12,18 @@ from starlette.requests import Request
 from tritonclient.grpc.aio import InferenceServerClient
 
 from ovseg.settings import Settings
+from ovseg.stage_reports import StageReports
+from ovseg_gateway.image_locks import ImageLocks
 from ovseg_gateway.image_source import ImageSource
 from ovseg_gateway.inference import InferenceClient, Segmenter
 from ovseg_gateway.readiness import Readiness
+from ovseg_gateway.single_flight import SingleFlight
 from ovseg_gateway.url_fetcher import ImageFetcher
+
+_EMBEDDING_BYTES = 256 * 64 * 64 * 4
+"""Of SAM's models, the largest that there are."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -33,8 +43,15 @@ async def open_gateway(
     settings: Settings, client: InferenceClient | None
 ) -> AsyncIterator[Gateway]:
     """Connect the parts; `client` replaces the connection to Triton (tests do)."""
-    segmenter = Segmenter(client or InferenceServerClient(settings.triton_grpc_address))
+    reports = StageReports()
+    segmenter = Segmenter(
+        client or InferenceServerClient(settings.triton_grpc_address),
+        SingleFlight(settings.cache_size_bytes // _EMBEDDING_BYTES, _open_locks(settings)),
+        reports,
+    )
     fetcher = ImageFetcher(settings)
+    loop = asyncio.get_running_loop()
+    loop.add_reader(reports, reports.receive)
     try:
         yield Gateway(
             settings=settings,
@@ -43,6 +60,7 @@ async def open_gateway(
             readiness=Readiness(segmenter),
         )
     finally:
+        loop.remove_reader(reports)
         await fetcher.aclose()
         await segmenter.aclose()
 
@@ -51,3 +69,12 @@ def gateway_of(request: Request) -> Gateway:
     """The gateway that serves a request."""
     gateway: Gateway = request.app.state.gateway
     return gateway
+
+
+def _open_locks(settings: Settings) -> ImageLocks | None:
+    """Locks shared with other gateways; without them an image is encoded once by each."""
+    try:
+        return ImageLocks(settings.triton_grpc_address)
+    except OSError as error:
+        logger.warning("gateways on this machine do not know of each other: %s", error)
+        return None

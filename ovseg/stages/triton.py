@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovseg.settings import Settings
+from ovseg.stage_reports import StageReporter
 from ovseg.stages.errors import InvalidInputError
 
 Array = NDArray[Any]
@@ -32,6 +34,8 @@ class StageModel(ABC):
     def initialize(self, args: dict[str, str]) -> None:
         """Triton's hook: load the stage, or raise with the reason in the message."""
         self._name = args["model_name"]
+        # A further model's stages are named `<stage>.<model>`.
+        self._reporter = StageReporter(self._name.partition(".")[0])
         settings = Settings()
         # A set that serves another model than the default names it in its configuration.
         parameters = json.loads(args["model_config"]).get("parameters", {})
@@ -57,7 +61,12 @@ class StageModel(ABC):
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Triton's hook: answer a list of requests."""
-        return [self._answer(request) for request in requests]
+        answers = []
+        for request in requests:
+            started = time.perf_counter()
+            answers.append(self._answer(request))
+            self._reporter.report(request.correlation_id(), time.perf_counter() - started)
+        return answers
 
     def _answer(self, request: Any) -> Any:
         import triton_python_backend_utils as pb_utils
