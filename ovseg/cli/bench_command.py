@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from ovseg.cli import bench_engines_command, bench_peer_command
+
 bench = typer.Typer(
     help="Measure on this machine, and write the tables of docs/benchmarks.",
     no_args_is_help=True,
@@ -13,3 +15,9 @@ bench = typer.Typer(
 @bench.callback()
 def _bench() -> None:
     pass
+
+
+bench.command("peer")(bench_peer_command.peer)
+
+
+bench.command("engines")(bench_engines_command.engines)
