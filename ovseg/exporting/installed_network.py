@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ovseg.exporting.errors import ExportError
 from ovseg.manifest import ModelManifest
+from ovseg.network.attention import cancels_out
 from ovseg.network.segment_anything import SegmentAnything
 from ovseg.network.variants import VARIANTS
 from ovseg.static_program import StaticProgram
@@ -32,7 +33,9 @@ def load_installed_network(model_folder: Path) -> SegmentAnything:
             "to write in another one"
         )
     network = SegmentAnything(VARIANTS[manifest.variant])
-    missing = dict(network.state_dict())
+    missing = {
+        name: tensor for name, tensor in network.state_dict().items() if not cancels_out(name)
+    }
     for program_name in manifest.program_names:
         program = StaticProgram(model_folder / program_name)
         for name in program.parameter_names:
