@@ -43,7 +43,16 @@ def open_engine(program_folder: Path, settings: Settings, manifest: ModelManifes
         EngineError: a file is missing or damaged, or the settings ask for what was refused.
     """
     choice = choose_engine(part_of(program_folder.name), settings, manifest)
-    return _OPENERS[choice.engine](program_folder, settings.threads, choice.precision)
+    return load_engine(program_folder, choice, settings.threads)
+
+
+def load_engine(program_folder: Path, choice: EngineChoice, threads: int) -> Engine:
+    """Load a program with a certain engine.
+
+    Raises:
+        EngineError: the engine is not installed; a file is missing or damaged.
+    """
+    return _OPENERS[choice.engine](program_folder, threads, choice.precision)
 
 
 def choose_engine(part: ProgramPart, settings: Settings, manifest: ModelManifest) -> EngineChoice:
