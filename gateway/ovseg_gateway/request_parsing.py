@@ -27,8 +27,9 @@ async def read_segmentation_request(request: Request, settings: Settings) -> Seg
         UnreadableBodyError: not UTF-8, or nested too deeply.
         BodyTooLargeError: larger than the settings allow.
     """
-    body = await request.body()
     context = context_of(request)
+    with context.measure("receive"):
+        body = await request.body()
     with context.measure("json"):
         if not body:
             raise InvalidRequestError.single("body", "Field required", type="missing")
