@@ -54,8 +54,10 @@ def test_tables_show_both_kinds(run_models: RunModels) -> None:
     assert code == 0
     (line,) = [line for line in output.splitlines() if line.startswith("*")]
     assert line.split() == [
-        "*", "mine", "fused", "SAM-H_box", "0.0", "M", "1024", "0.0", "MB", "paddle", "complete",
+        "*", "mine", "fused", "SAM-H_box", "0.0", "M", "1024", "0.0", "MB",
+        "none", "paddle", "fp32", "complete",
     ]  # fmt: skip
+    assert "mine: its engines were not compared; `ovseg check mine` does it" in output
     for name in PUBLISHED_MODELS:
         assert f"\n{name} " in output
 
@@ -66,6 +68,7 @@ def test_json_has_the_manifest(run_models: RunModels, model_dir: Path) -> None:
     answer: dict[str, Any] = json.loads(output)
     (model,) = answer["installed"]
     assert (model["name"], model["state"], model["damage"]) == ("mine", "complete", None)
+    assert model["runs_with"] == {"encoder": "none", "decoder": "paddle fp32"}
     assert model["manifest"] == json.loads((model_dir / "mine" / "model.json").read_text())
     assert [entry["name"] for entry in answer["fetchable"]] == list(PUBLISHED_MODELS)
 

@@ -28,6 +28,7 @@ needs_onnx = pytest.mark.skipif(
     sys.version_info >= (3, 13), reason="paddle2onnx 2.1.0 has no wheels for Python 3.13"
 )
 SETTINGS = Settings(threads=1)
+STANDIN = Path(__file__).parents[1] / "contract" / "data" / "standin_models" / "SAM-H_box"
 
 
 @pytest.fixture
@@ -147,6 +148,21 @@ def test_the_command_prints_the_table(model: Path, monkeypatch: pytest.MonkeyPat
     assert any(line[:3] == ["decoder", "openvino", "fp32"] for line in lines)
     listed = CliRunner().invoke(app, ["models"]).output
     assert "small" in listed and "were not compared" not in listed
+
+
+@needs_onnx
+def test_import_checks_and_records_the_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OVSEG_MODEL_DIR", str(tmp_path))
+    arguments = ["import", str(STANDIN), "--name", "mine", "--engine", "paddle"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    manifest = ModelManifest.load(tmp_path / "mine")
+    assert manifest.engine == "paddle"
+    assert {check.part for check in manifest.checks} == {"decoder"}, "it is served whole"
+    assert "decoder  paddle" in result.output
+    assert choose_engine("decoder", SETTINGS, manifest) == EngineChoice("paddle", "fp32")
 
 
 def test_photographs_and_prompts_are_sound(small_model: Path) -> None:
