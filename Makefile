@@ -12,7 +12,7 @@ REFERENCE_VENV := .venv-reference
 REFERENCE_READY := $(REFERENCE_VENV)/.ready
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-input
 
-.PHONY: help demo serve test test-reference loadtest lint lock clean
+.PHONY: help demo serve test test-reference loadtest bench lint lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -33,11 +33,13 @@ test-reference: $(READY) $(REFERENCE_READY) ## compare with segment-anything, Mo
 	$(REFERENCE_VENV)/bin/python tests/golden/make_golden_others.py --output "$$goldens" && \
 	OVSEG_GOLDEN_DIR="$$goldens" $(BIN)/python -m pytest tests/network tests/checkpoints
 
-loadtest: $(READY) ## load a server that `make serve` started, REST and gRPC, one minute
-	@mkdir -p build && $(BIN)/locust -f loadtest/locustfile.py --headless --only-summary \
-	  --users $${LOADTEST_USERS:-8} --spawn-rate 8 --run-time $${LOADTEST_TIME:-1m} \
+loadtest: $(READY) ## load a server that `make serve` started, REST and gRPC; see loadtest/README.md
+	@mkdir -p loadtest/results && $(BIN)/locust -f loadtest/locustfile.py --headless --only-summary \
 	  --host http://$${OVSEG_HOST:-127.0.0.1}:$${OVSEG_PORT:-8080} \
-	  --html build/loadtest.html --csv build/loadtest
+	  --html loadtest/results/report.html --csv loadtest/results/report
+
+bench: $(READY) ## compare speed and masks with PaddleX's server, same weights; BENCH='--quick' for minutes
+	@exec $(BIN)/ovseg bench peer $(BENCH)
 
 lint: $(READY) ## ruff (lint and format) and mypy --strict
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && \
