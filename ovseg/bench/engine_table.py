@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -117,6 +118,8 @@ def _take_turn(row: EngineRow, program: Path, threads: int, runs: int, workspace
         capture_output=True,
         text=True,
         check=False,
+        # The peer's engine runs as it is shipped; ours sets this for itself.
+        env={name: value for name, value in os.environ.items() if name != "MKL_DEBUG_CPU_TYPE"},
     )
     if child.returncode != 0:
         row.error = (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]

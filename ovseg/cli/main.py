@@ -63,6 +63,8 @@ def main() -> None:
     """Entry point; a wrong `OVSEG_…` variable is one line, not a traceback."""
     # Paddle warns of what neither we nor the user can change.
     os.environ.setdefault("GLOG_minloglevel", "2")
+    # As the stages have it (see `PaddleEngine`), for commands that use Paddle before an engine.
+    os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
     warnings.filterwarnings("ignore", message="No ccache found")
     try:
         app()

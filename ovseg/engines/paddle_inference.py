@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ class PaddleEngine:
         Raises:
             EngineError: a file is missing, or Paddle cannot load it.
         """
+        # Paddle's MKL takes its slowest path on AMD unless told that the CPU has AVX2; it looks
+        # when it computes for the first time.
+        os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
         from paddle import inference
 
         self._name = program_folder.name
