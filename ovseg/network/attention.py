@@ -64,9 +64,15 @@ class CrossAttention(Attention):
 
     def _widen(self, features: paddle.Tensor, cell_weight: paddle.Tensor) -> paddle.Tensor:
         """Tokens' [N, T, H * D] through the cells' [C, H * D], head by head: [N, T * H, C]."""
-        weight = cell_weight.reshape([self.channels, self.num_heads, self.head_dim])
-        wide = paddle.matmul(self._split_heads(features), weight.transpose([1, 2, 0]))
+        weight = self._heads_of(cell_weight).transpose([0, 1, 3, 2])
+        wide = paddle.matmul(self._split_heads(features), weight)
         return wide.transpose([0, 2, 1, 3]).reshape([0, -1, self.channels])
+
+    def _heads_of(self, weight: paddle.Tensor) -> paddle.Tensor:
+        """[C, H * D] -> [1, H, C, D]; Paddle with oneDNN multiplies 4-D by 4-D only."""
+        return weight.reshape([1, self.channels, self.num_heads, self.head_dim]).transpose(
+            [0, 2, 1, 3]
+        )
 
 
 def cancels_out(parameter: str) -> bool:
@@ -91,9 +97,8 @@ class TokensToCells(CrossAttention):
         attention = nn.functional.softmax(scores, axis=1)
         attended = paddle.matmul(attention, cells, transpose_x=True)
         attended = attended.reshape([0, -1, self.num_heads, self.channels])
-        value_weight = self.v_proj.weight.reshape([self.channels, self.num_heads, self.head_dim])
         attended = paddle.matmul(
-            attended.transpose([0, 2, 1, 3]), value_weight.transpose([1, 0, 2])
+            attended.transpose([0, 2, 1, 3]), self._heads_of(self.v_proj.weight)
         )
         return self.out_proj(self._join_heads(attended) + self.v_proj.bias)
 
