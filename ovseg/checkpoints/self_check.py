@@ -32,8 +32,8 @@ from ovseg.stages.prompts import Prompts
 BARS: dict[ProgramPart, Bar] = {"encoder": Bar(0.99, 0.97), "decoder": Bar(0.995, 0.97)}
 # A reference encoder that takes longer than this sees one photograph, not two.
 PATIENCE_S = 20.0
-TIMING_RUNS = 5
-TIMING_BUDGET_S = 3.0
+TIMING_RUNS = 3
+TIMING_BUDGET_S = 1.5
 
 Floats = NDArray[np.float32]
 Tell = Callable[[str], None]

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from ovseg.checkpoints.check_samples import photographs, prompts_on
 from ovseg.checkpoints.mask_agreement import Bar, agreement, cosine
+from ovseg.checkpoints.paddlex import install_paddlex_model
 from ovseg.checkpoints.self_check import check_engines
 from ovseg.cli.main import app
 from ovseg.engines import Array, choosing
@@ -124,6 +125,15 @@ def test_int8_is_tried_only_when_asked_for_and_refused_is_not_recorded(
     refused = check_engines(model, SETTINGS, precision="int8")
     assert refused.precision == "auto"
     assert not results(refused)["encoder openvino int8"].accepted
+
+
+@needs_onnx
+def test_paddlexs_models_that_were_cut_gain_openvino(exported_model: Path, tmp_path: Path) -> None:
+    folders = [exported_model / "SAM-H_box", exported_model / "SAM-H_point"]
+    assert install_paddlex_model(folders, tmp_path, "SAM-H").kind == "cut"
+    found = results(check_engines(tmp_path / "SAM-H", SETTINGS))
+    assert found["encoder openvino fp32"].accepted
+    assert found["decoder openvino fp32"].accepted
 
 
 def test_a_model_without_graphs_runs_with_paddle_and_says_why(
