@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from ovseg.bench.callers import Answer, Caller, GrpcCaller, RestCaller
-from ovseg.bench.workload import SCENARIOS, Request, Scenario, make_photo
+from ovseg.bench.workload import SCENARIOS, SIZE, Request, Scenario, make_photo
 from ovseg.server.service import Service
 from ovseg.server.stage_times import watch_stages
 
@@ -56,9 +56,9 @@ class BreakdownError(Exception):
 
 
 def measure_breakdowns(
-    service: Service, samples: int, say: Callable[[str], None]
+    service: Service, samples: int, say: Callable[[str], None], size: tuple[int, int] = SIZE
 ) -> list[Breakdown]:
-    """Take every scenario apart, REST and gRPC in turn.
+    """Take every scenario apart, REST and gRPC in turn, on a photo of some width and height.
 
     Raises:
         BreakdownError: the service does not answer.
@@ -66,12 +66,11 @@ def measure_breakdowns(
     found = []
     for scenario in SCENARIOS:
         say(scenario.name)
-        found.append(_measure(service, scenario, samples))
+        found.append(_measure(service, scenario, samples, make_photo(size=size)))
     return found
 
 
-def _measure(service: Service, scenario: Scenario, samples: int) -> Breakdown:
-    photo = make_photo()
+def _measure(service: Service, scenario: Scenario, samples: int, photo: bytes) -> Breakdown:
     rest, grpc = RestCaller(service.base_url), GrpcCaller(service.grpc_address)
     timings: list[dict[str, float]] = []
     rest_totals: list[float] = []

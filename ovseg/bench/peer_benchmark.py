@@ -47,6 +47,7 @@ class Options:
         throughput_s: seconds for each mix at each number of clients on each server; 0: none.
         clients: numbers of clients.
         timeout_s: longest time for one answer.
+        scenarios: names of the latency scenarios.
     """
 
     samples: int
@@ -54,6 +55,7 @@ class Options:
     throughput_s: float
     clients: tuple[int, ...]
     timeout_s: float = 600.0
+    scenarios: tuple[str, ...] = tuple(scenario.name for scenario in SCENARIOS)
 
 
 QUICK = Options(samples=5, scenario_s=15.0, throughput_s=4.0, clients=(1, 16))
@@ -139,10 +141,11 @@ class _Run:
     def everything(self) -> None:
         """Memory, latency and fidelity, throughput."""
         cells = len(MIXES) * len(self._options.clients) if self._options.throughput_s else 0
-        self._progress.steps(len(self._rest) + len(SCENARIOS) + cells)
+        self._progress.steps(len(self._rest) + len(self._options.scenarios) + cells)
         self._memory()
         for scenario in SCENARIOS:
-            self._latency(scenario)
+            if scenario.name in self._options.scenarios:
+                self._latency(scenario)
         if cells:
             for mix in MIXES:
                 for clients in self._options.clients:

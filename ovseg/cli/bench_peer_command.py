@@ -37,6 +37,9 @@ def peer(
     clients: Annotated[
         str | None, typer.Option(help="Numbers of clients, separated by commas.")
     ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Latency only of requests whose name has this in it.")
+    ] = None,
     peer_folder: Annotated[
         Path, typer.Option(help="Environment with PaddleX; made if it is missing.")
     ] = PEER_FOLDER,
@@ -63,6 +66,9 @@ def peer(
         options = replace(options, throughput_s=seconds)
     if clients is not None:
         options = replace(options, clients=_numbers(clients))
+    if only:
+        matching = tuple(name for name in options.scenarios if any(part in name for part in only))
+        options = replace(options, scenarios=matching)
     settings = get_settings()
     name = model or settings.model
     model_folder = settings.model_dir / name

@@ -18,6 +18,7 @@ def breakdown(
         str | None, typer.Option(help="An installed model; by default OVSEG_MODEL.")
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Requests of each kind.")] = 20,
+    size: Annotated[str, typer.Option(help="Of the photo, WIDTHxHEIGHT.")] = "1000x750",
 ) -> None:
     """Show where the time of a request goes, for new images and next prompts.
 
@@ -27,6 +28,10 @@ def breakdown(
     from ovseg.bench.breakdown import BreakdownError, measure_breakdowns
     from ovseg.server.service import running_service
 
+    try:
+        width, height = (int(side) for side in size.split("x"))
+    except ValueError:
+        raise typer.BadParameter(f"{size!r}: WIDTHxHEIGHT is needed, like 4000x3000") from None
     settings = get_settings()
     console = Console(highlight=False)
     environment = {
@@ -35,7 +40,9 @@ def breakdown(
     }
     try:
         with running_service(environment, timeout_s=600.0) as service:
-            found = measure_breakdowns(service, samples, Console(stderr=True).print)
+            found = measure_breakdowns(
+                service, samples, Console(stderr=True).print, (width, height)
+            )
     except (ServerStartError, BreakdownError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from None
