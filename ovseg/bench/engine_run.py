@@ -64,14 +64,21 @@ def main() -> None:
         engine = load_engine(Path(folder), choice, int(threads))
     load_s = time.perf_counter() - started
     (output,) = engine.run(**inputs)
-    times = []
+    times, cpu_times = [], []
     for _ in range(int(runs)):
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         (output,) = engine.run(**inputs)
         times.append(time.perf_counter() - started)
+        cpu_times.append(time.process_time() - cpu_started)
     np.save(output_file, output)
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"load_s": load_s, "times_s": times, "peak_bytes": peak_bytes}))
+    result = {
+        "load_s": load_s,
+        "times_s": times,
+        "cpu_times_s": cpu_times,
+        "peak_bytes": peak_bytes,
+    }
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

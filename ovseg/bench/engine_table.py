@@ -34,6 +34,7 @@ COLUMNS = (
     "precision",
     "ms, median (range)",
     "times faster than the peer's engine (range)",
+    "CPU seconds",
     "GFLOP/s",
     "share of peak",
     "peak memory, GB",
@@ -50,6 +51,8 @@ class EngineRow:
     precision: PrecisionName
     load_s: list[float] = field(default_factory=list)
     times_s: list[list[float]] = field(default_factory=list)
+    cpu_times_s: list[float] = field(default_factory=list)
+    """Of all threads; on a busy machine these vary less than the time on the clock."""
     peak_bytes: int = 0
     ious: list[float] = field(default_factory=list)
     error: str = ""
@@ -127,6 +130,7 @@ def _take_turn(row: EngineRow, program: Path, threads: int, runs: int, workspace
     result = json.loads(child.stdout.splitlines()[-1])
     row.load_s.append(result["load_s"])
     row.times_s.append(result["times_s"])
+    row.cpu_times_s += result["cpu_times_s"]
     row.peak_bytes = max(row.peak_bytes, result["peak_bytes"])
 
 
@@ -182,6 +186,7 @@ def engine_table(
             f"{1000 * seconds:,.0f} ({1000 * row.medians.min():,.0f}–"
             f"{1000 * row.medians.max():,.0f})",
             f"{np.median(faster):.2f} ({faster.min():.2f}–{faster.max():.2f})",
+            f"{np.median(row.cpu_times_s):.2f}",
             f"{flops / seconds / 1e9:,.0f}",
             f"{flops / seconds / peaks[row.precision]:.0%}",
             f"{row.peak_bytes / 1e9:.2f}",
