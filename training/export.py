@@ -18,10 +18,15 @@ from torch import Tensor
 METADATA = {"format": "ovseg", "variant": "sam_mini", "input_size": "512"}
 
 
-def load_trained(path: Path) -> SamMini:
-    """The model with the averaged weights of a run, in evaluation mode."""
+def load_trained(paths: list[Path]) -> SamMini:
+    """The model with the averaged weights of a run, or their mean over several of its phases."""
     model = SamMini()
-    model.load_state_dict(torch.load(path, weights_only=True))
+    states = [torch.load(path, weights_only=True) for path in paths]
+    mean = {
+        name: sum(state[name] for state in states) / len(states) if v.is_floating_point() else v
+        for name, v in states[-1].items()
+    }
+    model.load_state_dict(mean)
     return model.eval()
 
 
@@ -36,8 +41,8 @@ def folded_state(model: SamMini) -> dict[str, Tensor]:
 def main() -> None:
     """Read the arguments, write the file through a temporary name, say what is in it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--ema", type=Path, default=Path("/work/tmp/train_run/ema.pt"))
-    parser.add_argument("--out", type=Path, default=Path("weights/sam_mini.safetensors"))
+    parser.add_argument("--ema", type=Path, nargs="+", required=True, help="`ema_N.pt` of a run")
+    parser.add_argument("--out", type=Path, default=Path("../weights/sam_mini.safetensors"))
     args = parser.parse_args()
     state = folded_state(load_trained(args.ema))
     args.out.parent.mkdir(parents=True, exist_ok=True)

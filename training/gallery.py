@@ -19,13 +19,14 @@ GALLERY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "coffee": (("cup, saucer and spoon",), ()),
     "flower": ((), ("flower", "lower flower")),
     "china": (("pagoda",), ()),
-    "hopper": (("name tag", "hat"), ("ribbons",)),
-    "chelsea": (("left eye", "right eye"), ("nose",)),
+    "hopper": (("name tag",), ("ribbons",)),
+    "chelsea": (("left eye", "right eye"), ()),
 }
+TOP_SHARE = {"hopper": 1.0}  # of what is cut off, above; else half of it
 
 
 def panel(predictor: Predictor, photo: Photograph) -> Array:
-    """The photograph with its masks, [360, 480, 3], cropped to that shape around its middle."""
+    """The photograph with its masks, [360, 480, 3], cropped to that shape."""
     boxes, clicks = GALLERY[photo.name]
     image = photo.image
     for names, kind in ((boxes, "box"), (clicks, "click")):
@@ -33,7 +34,8 @@ def panel(predictor: Predictor, photo: Photograph) -> Array:
         image = draw(predictor, image, objects, kind)
     scale = max(WIDTH / image.shape[1], HEIGHT / image.shape[0])
     image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    y, x = (image.shape[0] - HEIGHT) // 2, (image.shape[1] - WIDTH) // 2
+    y = int((image.shape[0] - HEIGHT) * TOP_SHARE.get(photo.name, 0.5))
+    x = (image.shape[1] - WIDTH) // 2
     return np.asarray(image[y : y + HEIGHT, x : x + WIDTH], np.uint8)
 
 

@@ -1,7 +1,8 @@
 """Train `sam_mini`: dense objectives first, then prompts.
 
 The plan is a list of phases, each for so many minutes at one image size. Every few minutes the run
-writes `state.pt` (to resume) and `ema.pt` (averaged weights, what `export.py` reads).
+writes `state.pt` (to resume) and `ema.pt` (averaged weights); at the end of phase N also
+`ema_N.pt`, which `export.py` reads.
 """
 
 from __future__ import annotations
@@ -38,9 +39,7 @@ KEEP_MEMORY = {
 
 BACKBONE_SHARE = 0.35  # of the learning rate, for the pretrained part
 
-SCHEDULE = (
-    "14:192:6:0:1.5e-3,22:128:6:5:8e-4,16:192:5:5:5e-4,16:256:4:4:3.5e-4,12:384:3:3:2.2e-4:large"
-)
+SCHEDULE = "4:256:6:0:1e-3,46:256:3:4:5e-4,21:256:3:4:3.5e-4,26:512:2:4:2.5e-4:large"
 
 
 @dataclass(frozen=True)
@@ -196,6 +195,8 @@ def train(args: argparse.Namespace, rank: int) -> None:
                 state |= {"averaged": averaged.state, "averaged_steps": averaged.steps}
                 save(state_path, state | {"spent": last_save - began})
                 save(args.out / "ema.pt", averaged.state)
+                if progress >= 1:
+                    save(args.out / f"ema_{number}.pt", averaged.state)
     distributed.destroy_process_group()
 
 
@@ -271,12 +272,12 @@ def main() -> None:
     add("--imagenet", type=Path, help="ImageNet weights of EfficientNet-Lite2")
     add("--decoder", type=Path, help="an earlier sam_mini.safetensors to take the decoder from")
     add("--photos", type=Path, nargs="+", required=True, help="folders of training photographs")
-    add("--out", type=Path, default=Path("/work/tmp/train_run"), help="folder of the run")
-    add("--phases", type=parse_phases, default=parse_phases("14:192:8:0:1.5e-3"))
+    add("--out", type=Path, required=True, help="folder of the run")
+    add("--phases", type=parse_phases, default=parse_phases(SCHEDULE))
     add("--from-phase", type=int, help="start this phase afresh with the saved weights")
     add("--restart", action="store_true", help="ignore a saved state")
-    add("--capacity", type=int, default=4000, help="scenes in the pool")
-    add("--pause", type=float, default=0.15, help="seconds between new scenes once it is full")
+    add("--capacity", type=int, default=6000, help="scenes in the pool")
+    add("--pause", type=float, default=0.3, help="seconds between new scenes once it is full")
     add("--dense-weight", type=float, default=0.3, help="dense objectives while prompting")
     add("--seed", type=int, default=0)
     add("--processes", type=int, default=2, help="training processes, one batch each")
