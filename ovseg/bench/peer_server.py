@@ -70,7 +70,10 @@ TUNED_BF16 = PeerVariant(
     _static_engine("mkldnn_bf16"),
 )
 HIGH_PERFORMANCE = PeerVariant(
-    "PaddleX high-performance plugin", "paddlex --serve --use_hpip", arguments=("--use_hpip",)
+    "PaddleX high-performance plugin",
+    "paddlex --serve --use_hpip; its `paddlex --install hpi-cpu` wants ultra-infer-python, of which "
+    "PyPI had no version",
+    arguments=("--use_hpip",),
 )
 
 
