@@ -18,8 +18,9 @@ from ovseg.stages.prompts import BOTTOM_RIGHT, FOREGROUND, TOP_LEFT, Prompts
 Floats = NDArray[np.float32]
 
 LOW_RES_SIDE = 256
-# Prompts decoded in one run; each holds about 50 MB of attention activations meanwhile.
-PROMPTS_PER_RUN = 8
+# Prompts decoded in one run; each holds about 28 MB meanwhile. More are no faster, two are a tenth
+# slower, one a fifth (loadtest/decoder_speed.py).
+PROMPTS_PER_RUN = 4
 
 
 class PromptDecoder(Protocol):
