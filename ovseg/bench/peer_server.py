@@ -71,8 +71,8 @@ TUNED_BF16 = PeerVariant(
 )
 HIGH_PERFORMANCE = PeerVariant(
     "PaddleX high-performance plugin",
-    "paddlex --serve --use_hpip; its `paddlex --install hpi-cpu` wants ultra-infer-python, of which "
-    "PyPI had no version",
+    "paddlex --serve --use_hpip; its `paddlex --install hpi-cpu` wants ultra-infer-python, of "
+    "which PyPI had no version",
     arguments=("--use_hpip",),
 )
 
