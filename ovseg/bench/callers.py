@@ -18,6 +18,7 @@ from ovseg.bench.workload import Request
 from ovseg.served_models import ENSEMBLE
 
 ROUTE = "/open-vocabulary-segmentation"
+_KEPT_ALIVE_S = 2.0
 _LABELS = {"box": (2, 3), "point": (1,)}
 
 
@@ -52,13 +53,12 @@ class RestCaller:
     def __init__(self, base_url: str) -> None:
         self._address = urlsplit(base_url).netloc
         self._connection = http.client.HTTPConnection(self._address)
+        self._idle_since = time.monotonic()
 
     def ask(self, request: Request, timeout_s: float) -> Answer:
         """Send a request and wait; its body is made before the clock starts."""
         body = request.body()
-        self._connection.timeout = timeout_s
-        if self._connection.sock is not None:
-            self._connection.sock.settimeout(timeout_s)
+        self._connect(timeout_s)
         started = time.perf_counter()
         try:
             self._connection.request("POST", ROUTE, body, {"Content-Type": "application/json"})
@@ -67,6 +67,8 @@ class RestCaller:
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             return Answer(time.perf_counter() - started, f"{type(error).__name__}: {error}")
+        finally:
+            self._idle_since = time.monotonic()
         seconds = time.perf_counter() - started
         if response.status != 200:
             return Answer(seconds, f"status {response.status}: {content[:200]!r}")
@@ -82,6 +84,14 @@ class RestCaller:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+    def _connect(self, timeout_s: float) -> None:
+        self._connection.timeout = timeout_s
+        if time.monotonic() - self._idle_since > _KEPT_ALIVE_S:
+            # Uvicorn, which both servers run in, hangs up after 5 idle seconds.
+            self._connection.close()
+        if self._connection.sock is not None:
+            self._connection.sock.settimeout(timeout_s)
 
 
 class GrpcCaller:
