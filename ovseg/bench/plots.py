@@ -14,7 +14,7 @@ def write_plots(result: BenchmarkResult, folder: Path, stem: str) -> list[str]:
     Raises:
         ImportError: matplotlib is not installed.
     """
-    import matplotlib
+    import matplotlib  # type: ignore[import-not-found, unused-ignore]
 
     matplotlib.use("svg")
     names = []
@@ -27,7 +27,7 @@ def write_plots(result: BenchmarkResult, folder: Path, stem: str) -> list[str]:
 
 
 def _draw_latency(result: BenchmarkResult) -> Any:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # type: ignore[import-not-found, unused-ignore]
 
     scenarios = list(dict.fromkeys(item.scenario for item in result.latencies))
     targets = list(dict.fromkeys(item.target for item in result.latencies))
@@ -52,7 +52,7 @@ def _draw_latency(result: BenchmarkResult) -> Any:
 
 
 def _draw_throughput(result: BenchmarkResult) -> Any:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # type: ignore[import-not-found, unused-ignore]
 
     if not result.throughput:
         return None
