@@ -33,6 +33,7 @@ def main(target: Path) -> None:
         module = paddle if hasattr(paddle, function) else paddle.nn.functional
         setattr(module, function, in_older_form(getattr(module, function), operation))
     paddle.base.framework.Variable.__matmul__ = paddle.matmul
+    paddle.base.framework.Variable.sum = sum_in_older_form
     save_program(FusedProgram(network, "box"), target / "SAM-H_box")
     save_program(FusedProgram(network, "point"), target / "SAM-H_point")
 
@@ -57,6 +58,19 @@ def in_older_form(function: Callable[..., Any], operation: str) -> Callable[...,
         return result
 
     return add
+
+
+def sum_in_older_form(tensor: Any, axis: int) -> Any:
+    """The method `sum` over one axis, as an operation of the older form."""
+    from paddle.base.layer_helper import LayerHelper
+
+    helper = LayerHelper("reduce_sum")
+    result = helper.create_variable_for_type_inference(dtype=tensor.dtype)
+    attributes = {"dim": [axis], "keep_dim": False, "reduce_all": False}
+    helper.append_op(
+        type="reduce_sum", inputs={"X": tensor}, outputs={"Out": result}, attrs=attributes
+    )
+    return result
 
 
 if __name__ == "__main__":
