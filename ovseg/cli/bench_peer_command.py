@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -49,7 +50,7 @@ def peer(
 
     Starts this service and PaddleX (as shipped, and tuned) on free ports of 127.0.0.1, measures
     latency, fidelity, memory and throughput, and writes a Markdown document, plots and raw JSON.
-    Stops the servers at the end and on Ctrl-C.
+    Stops the servers at the end, on Ctrl-C and on SIGTERM.
     """
     # These import Paddle and more.
     from ovseg.bench.documents import write_documents
@@ -73,6 +74,8 @@ def peer(
     name = model or settings.model
     model_folder = settings.model_dir / name
     try:
+        # Paddle, imported above, ends the process on SIGTERM without any cleaning up.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         python = ensure_peer(peer_folder, console.print)
         if seeded:
             model_folder = settings.model_dir / "seeded" / name
