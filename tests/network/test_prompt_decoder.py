@@ -80,7 +80,8 @@ def test_the_masks_wanted_are_those_of_all_four(
     masks, scores = run(engine, embedding, coords, labels, mask_index)
     assert np.ptp(every_score, axis=1).min() > 1e-3
     np.testing.assert_allclose(masks, every_mask[:, mask_index], atol=1e-4)
-    np.testing.assert_array_equal(scores, every_score[:, mask_index])
+    # Products of another number of rows may round otherwise; the scores differ by far more.
+    np.testing.assert_allclose(scores, every_score[:, mask_index], atol=1e-5)
 
 
 def test_each_mask_input_makes_an_embedding_of_its_own(
