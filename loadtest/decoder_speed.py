@@ -21,12 +21,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ovseg.bench.arithmetic import gemm_peak
+from ovseg.checkpoints.mask_agreement import agreement
 from ovseg.engines import Engine
 from ovseg.engines.openvino import OpenVinoEngine, cpu_has_bf16
 from ovseg.engines.paddle_inference import PaddleEngine
 from ovseg.manifest import ModelManifest
-from ovseg.settings import PROJECT_ROOT, available_cpus
+from ovseg.settings import EXAMPLE_PHOTO, available_cpus
 from ovseg.stages.image import decode_image, resize_longest_side
+from ovseg.stages.prompt_decoder import LOW_RES_SIDE
 
 Floats = NDArray[np.float32]
 Decode = Callable[[Floats, Floats], Floats]
@@ -99,30 +102,11 @@ def random_boxes(count: int, side: int) -> Floats:
     return (np.concatenate([corner, corner + size], axis=1) * side).astype(np.float32)
 
 
-def agreement(masks: Floats, expected: Floats) -> str:
+def compared(masks: Floats, expected: Floats) -> str:
     """Lowest and mean IoU, and the largest difference of logits as a share of the largest one."""
-    ours, theirs = masks > 0, expected > 0
-    union = np.maximum((ours | theirs).sum((1, 2)), 1)
-    iou = np.where((ours | theirs).any((1, 2)), (ours & theirs).sum((1, 2)) / union, 1)
+    ious = agreement(masks[:, None], expected[:, None], (LOW_RES_SIDE, LOW_RES_SIDE))
     difference = np.abs(masks - expected).max() / np.abs(expected).max()
-    return f"{iou.min():.5f} | {iou.mean():.5f} | {difference:.1e}"
-
-
-def measure_gemm_peak(threads: int) -> float:
-    """GFLOP/s of a product of matrices of 2048 x 2048 with OpenVINO in float32, the best of 20."""
-    import openvino
-    from openvino import opset13
-
-    size = 2048
-    random = np.random.default_rng(0)
-    left = opset13.parameter([size, size], np.float32)
-    right = opset13.constant(random.random((size, size), np.float32))
-    model = openvino.Model([opset13.matmul(left, right, False, False)], [left])
-    compiled = openvino.Core().compile_model(
-        model, "CPU", {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
-    )
-    matrix = random.random((size, size), np.float32)
-    return 2e-9 * size**3 / min(timed(partial(compiled, [matrix]))[0] for _ in range(20))
+    return f"{min(ious):.5f} | {np.mean(ious):.5f} | {difference:.1e}"
 
 
 def timed(run: Callable[[], Any]) -> tuple[float, float]:
@@ -136,7 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("model", type=Path, help="folder of an installed model")
     parser.add_argument("--against", type=Path, help="the same model in an older import")
-    parser.add_argument("--photo", type=Path, default=PROJECT_ROOT / "examples" / "photo.jpg")
+    parser.add_argument("--photo", type=Path, default=EXAMPLE_PHOTO)
     parser.add_argument("--prompts", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--per-run", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--repeats", type=int, default=11)
@@ -165,7 +149,7 @@ def main() -> None:
         for per_run in chosen.per_run:
             contestants[f"openvino bf16, {per_run} a run"] = partial(decode, bf16, per_run=per_run)
 
-    peak = measure_gemm_peak(threads)
+    peak = gemm_peak("fp32", threads) / 1e9
     print(f"fp32 GEMM peak {peak:.0f} GFLOP/s; {GIGAFLOPS_PER_PROMPT:.2f} GFLOP a prompt\n")
     print("| prompts | engine | ms | (min-max) | CPU ms | ms a prompt | GFLOP/s | of peak |")
     print("|---|---|---|---|---|---|---|---|")
@@ -196,9 +180,9 @@ def main() -> None:
     print("\n| masks of 32 boxes against paddle fp32 | IoU min | IoU mean | logits differ by |")
     print("|---|---|---|---|")
     for name, run in contestants.items():
-        print(f"| {name} | {agreement(run(embedding, boxes), expected)} |")
+        print(f"| {name} | {compared(run(embedding, boxes), expected)} |")
     halved = embedding.astype(np.float16).astype(np.float32)
-    print(f"| embedding in fp16 | {agreement(decode(reference, halved, boxes, 4), expected)} |")
+    print(f"| embedding in fp16 | {compared(decode(reference, halved, boxes, 4), expected)} |")
 
 
 if __name__ == "__main__":

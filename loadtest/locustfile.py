@@ -8,31 +8,29 @@ as a success only if its mask is the one that the idle server gave before the te
 
 from __future__ import annotations
 
-import base64
 import logging
 import os
 import random
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import grpc.experimental.gevent
 import httpx
-import numpy as np
-import tritonclient.grpc as triton
 from expected_masks import Box, ExpectedMasks, Rle
 from locust import HttpUser, LoadTestShape, User, constant, events, task
 from locust.util.timespan import parse_timespan
 
-from ovseg.demo import BOXES, PHOTO
-from ovseg.settings import get_settings
+from ovseg.bench.callers import ROUTE, GrpcCaller
+from ovseg.bench.workload import Request, unseen
+from ovseg.demo import BOXES
+from ovseg.settings import EXAMPLE_PHOTO, get_settings
 
 # gRPC's own threads would block gevent's loop.
 grpc.experimental.gevent.init_gevent()
 
-ROUTE = "/open-vocabulary-segmentation"
-HOT_IMAGE = Path(os.environ.get("LOADTEST_IMAGE", PHOTO)).read_bytes()
+JSON_HEADERS = {"Content-Type": "application/json"}
+HOT_IMAGE = Path(os.environ.get("LOADTEST_IMAGE", EXAMPLE_PHOTO)).read_bytes()
 USERS = int(os.environ.get("LOADTEST_USERS", "8"))
 DURATION_S = parse_timespan(os.environ.get("LOADTEST_TIME", "1m"))
 RAMP = (0.0, 0.25, 0.5, 1.0)
@@ -45,15 +43,9 @@ expected = ExpectedMasks()
 logger = logging.getLogger(__name__)
 
 
-def new_image() -> bytes:
-    """The hot image as a file that no cache has seen: decoders ignore what follows a JPEG's end."""
-    return HOT_IMAGE + random.randbytes(16)
-
-
-def rest_body(image: bytes, box: Box) -> dict[str, Any]:
-    """PaddleX's documented request."""
-    text = base64.b64encode(image).decode("ascii")
-    return {"image": text, "promptType": "box", "prompt": [box], "visualize": False}
+def one_box(image: bytes, box: Box) -> Request:
+    """A request for the mask of one box, without a picture."""
+    return Request(image, "box", (box,), picture=False)
 
 
 @events.test_start.add_listener
@@ -63,7 +55,8 @@ def learn_masks(environment: Any, **_: Any) -> None:
     def ask(box: Box) -> Sequence[Rle]:
         answer = httpx.post(
             environment.host + ROUTE,
-            json=rest_body(HOT_IMAGE, box),
+            content=one_box(HOT_IMAGE, box).body(),
+            headers=JSON_HEADERS,
             timeout=TIMEOUT_S,
             trust_env=False,
         )
@@ -103,12 +96,17 @@ class RestUser(HttpUser):
     @task(NEW_WEIGHT)
     def first_prompt(self) -> None:
         """A box on an image that the server has to encode."""
-        self._segment("REST new image", new_image())
+        self._segment("REST new image", unseen(HOT_IMAGE))
 
     def _segment(self, name: str, image: bytes) -> None:
         box = random.choice(BOX_CHOICES)
         with self.client.post(
-            ROUTE, json=rest_body(image, box), name=name, timeout=TIMEOUT_S, catch_response=True
+            ROUTE,
+            data=one_box(image, box).body(),
+            headers=JSON_HEADERS,
+            name=name,
+            timeout=TIMEOUT_S,
+            catch_response=True,
         ) as response:
             if response.status_code != 200:
                 response.failure(f"{response.status_code}: {(response.text or '')[:200]}")
@@ -124,11 +122,11 @@ class GrpcUser(User):
 
     def on_start(self) -> None:
         """Connect."""
-        self._triton = triton.InferenceServerClient(get_settings().triton_grpc_address)
+        self._caller = GrpcCaller(get_settings().triton_grpc_address)
 
     def on_stop(self) -> None:
         """Disconnect."""
-        self._triton.close()
+        self._caller.close()
 
     @task(HOT_WEIGHT)
     def next_prompt(self) -> None:
@@ -138,48 +136,16 @@ class GrpcUser(User):
     @task(NEW_WEIGHT)
     def first_prompt(self) -> None:
         """A box on an image that the server has to encode."""
-        self._segment("gRPC new image", new_image())
+        self._segment("gRPC new image", unseen(HOT_IMAGE))
 
     def _segment(self, name: str, image: bytes) -> None:
         box = random.choice(BOX_CHOICES)
-        failure: Exception | None = None
-        size = 0
-        started = time.perf_counter()
-        try:
-            rles = self._infer(image, box)
-            taken = time.perf_counter() - started
-            size = sum(len(rle["counts"]) for rle in rles)
-            if problem := expected.problem(box, rles):
-                failure = ValueError(problem)
-        except Exception as error:  # Locust counts whatever went wrong.
-            taken = time.perf_counter() - started
-            failure = error
+        answer = self._caller.ask(one_box(image, box), TIMEOUT_S)
+        problem = answer.failure or expected.problem(box, answer.rles)
         self.environment.events.request.fire(
             request_type="gRPC",
             name=name,
-            response_time=taken * 1e3,
-            response_length=size,
-            exception=failure,
+            response_time=answer.seconds * 1e3,
+            response_length=sum(len(rle["counts"]) for rle in answer.rles),
+            exception=ValueError(problem) if problem else None,
         )
-
-    def _infer(self, image: bytes, box: Box) -> list[Rle]:
-        corners = np.array(box, np.float32).reshape(1, 2, 2)
-        answer = self._triton.infer(
-            "open_vocabulary_segmentation",
-            [
-                _tensor("image", np.array([image], np.object_), "BYTES"),
-                _tensor("point_coords", corners, "FP32"),
-                _tensor("point_labels", np.array([[2, 3]], np.int32), "INT32"),
-            ],
-            outputs=[triton.InferRequestedOutput(output) for output in ("counts", "size")],
-            client_timeout=TIMEOUT_S,
-        )
-        size = answer.as_numpy("size").tolist()
-        texts = answer.as_numpy("counts").ravel()
-        return [{"size": size, "counts": text.decode("ascii")} for text in texts]
-
-
-def _tensor(name: str, array: Any, datatype: str) -> triton.InferInput:
-    tensor = triton.InferInput(name, list(array.shape), datatype)
-    tensor.set_data_from_numpy(array)
-    return tensor

@@ -22,9 +22,8 @@ from ovseg.cli.predict_command import shorten
 from ovseg.server.errors import ServerStartError
 from ovseg.server.service import Service, running_service
 from ovseg.server.stage_times import StageTimes, watch_stages
-from ovseg.settings import PROJECT_ROOT
+from ovseg.settings import EXAMPLE_PHOTO, PROJECT_ROOT
 
-PHOTO = PROJECT_ROOT / "examples" / "photo.jpg"
 # Boxes [x0, y0, x1, y1] around three objects of the photo, and a point [x, y] on one of them.
 BOXES = [[150, 12, 300, 150], [275, 345, 510, 511], [130, 345, 212, 425]]
 POINT = [170, 385]
@@ -53,7 +52,9 @@ def main() -> None:
 
 
 def _first_request(service: Service) -> None:
-    console.print(f"\n[bold]A new image[/]: three boxes on {PHOTO.relative_to(PROJECT_ROOT)}")
+    console.print(
+        f"\n[bold]A new image[/]: three boxes on {EXAMPLE_PHOTO.relative_to(PROJECT_ROOT)}"
+    )
     answer, times, seconds = _ask(service, {"promptType": "box", "prompt": BOXES})
     PICTURE.write_bytes(base64.b64decode(answer["result"]["image"]))
     _print_answer(answer)
@@ -70,7 +71,7 @@ def _next_request(service: Service) -> None:
 
 
 def _ask(service: Service, prompt: dict[str, Any]) -> tuple[dict[str, Any], StageTimes, float]:
-    image = base64.b64encode(PHOTO.read_bytes()).decode("ascii")
+    image = base64.b64encode(EXAMPLE_PHOTO.read_bytes()).decode("ascii")
     with watch_stages(service.grpc_address) as times:
         started = time.perf_counter()
         response = httpx.post(

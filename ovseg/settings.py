@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 BUNDLED_MODEL = "sam_mini"
+EXAMPLE_PHOTO = PROJECT_ROOT / "examples" / "photo.jpg"
 
 Port = int
 EngineName = Literal["auto", "openvino", "paddle", "onnxruntime"]

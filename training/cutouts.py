@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from photo_objects import filled
 
 Array = NDArray[np.uint8]
 
@@ -84,14 +85,7 @@ def load_outlined(outlines: Path, pictures: Path) -> list[OutlinedPhoto]:
         image = cv2.imread(str(pictures / f"{entry['name']}.jpg"), cv2.IMREAD_COLOR)
         if image is None:
             continue
-        masks = []
-        for item in entry["objects"]:
-            mask = np.zeros(image.shape[:2], np.uint8)
-            rings = [
-                np.round(np.array(ring, np.float32)).astype(np.int32) for ring in item["rings"]
-            ]
-            cv2.fillPoly(mask, rings, 1)
-            masks.append(mask)
+        masks = [filled(item["rings"], image.shape[:2]) for item in entry["objects"]]
         photos.append(OutlinedPhoto(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), masks))
     return photos
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import bz2
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
+Ring = Sequence[Sequence[float]]
 OBJECTS = Path(__file__).parent / "photographs" / "objects.json"
 
 
@@ -41,9 +43,7 @@ class PhotoObject:
 
     def mask(self) -> Image:
         """Its pixels, uint8 [height, width], 1 on the object; pixels that a ring touches count."""
-        mask = np.zeros(self.size, np.uint8)
-        cv2.fillPoly(mask, [np.array(ring, np.int32) for ring in self.rings], 1)
-        return mask
+        return filled(self.rings, self.size)
 
     @property
     def box(self) -> tuple[int, int, int, int]:
@@ -60,6 +60,16 @@ class Photograph:
     name: str
     image: Image
     objects: tuple[PhotoObject, ...]
+
+
+def filled(rings: Iterable[Ring], size: tuple[int, int]) -> Image:
+    """The pixels of rings under the even-odd rule, uint8 [height, width], 1 inside.
+
+    Vertices between pixels count as at the nearest one.
+    """
+    mask = np.zeros(size, np.uint8)
+    cv2.fillPoly(mask, [np.rint(np.array(ring)).astype(np.int32) for ring in rings], 1)
+    return mask
 
 
 def read_entries() -> list[dict[str, Any]]:

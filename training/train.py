@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import argparse
 import csv
-import math
 import multiprocessing
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -26,6 +24,7 @@ from objectives import DenseHead
 from prompts import prompt_losses
 from safetensors.torch import load_file
 from scene_pool import ScenePool
+from schedule import SCHEDULE, Phase, learning_rate, parse_phases
 from torch import distributed, nn
 
 # glibc would hand every large tensor back to the system and fault its pages in again
@@ -38,30 +37,6 @@ KEEP_MEMORY = {
 
 
 BACKBONE_SHARE = 0.35  # of the learning rate, for the pretrained part
-
-SCHEDULE = "4:256:6:0:1e-3,46:256:3:4:5e-4,21:256:3:4:3.5e-4,26:512:2:4:2.5e-4:large"
-
-
-@dataclass(frozen=True)
-class Phase:
-    """`minutes` of training at `size` pixels with `batch` images and `prompts` per image."""
-
-    minutes: float
-    size: int
-    batch: int
-    prompts: int  # 0: dense objectives only
-    peak_rate: float
-    pool: str = "small"
-
-
-def parse_phases(text: str) -> list[Phase]:
-    """Text like `SCHEDULE` -> phases; a sixth field names the pool."""
-    phases = []
-    for item in text.split(","):
-        minutes, size, batch, prompts, rate, *pool = item.split(":")
-        counts = int(size), int(batch), int(prompts)
-        phases.append(Phase(float(minutes), *counts, float(rate), *pool))
-    return phases
 
 
 class Averaged:
@@ -78,13 +53,6 @@ class Averaged:
         for name, value in module.state_dict().items():
             if value.is_floating_point():
                 self.state[name].lerp_(value, 1 - decay)
-
-
-def learning_rate(phase: Phase, progress: float) -> float:
-    """Warm-up over the first 4 %, then a cosine down to a tenth of the peak."""
-    if progress < 0.04:
-        return phase.peak_rate * (0.05 + 0.95 * progress / 0.04)
-    return phase.peak_rate * (0.1 + 0.45 * (1 + math.cos(math.pi * (progress - 0.04) / 0.96)))
 
 
 def start_from(model: SamMini, args: argparse.Namespace) -> None:

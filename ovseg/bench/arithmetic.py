@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ovseg.engines.artefacts import ONNX_FILE_NAME
-from ovseg.engines.openvino import import_openvino
+from ovseg.engines.openvino import import_openvino, lowest_latency
 from ovseg.settings import PrecisionName
 
 GEMM_SIDE = 4096
@@ -67,14 +67,7 @@ def gemm_peak(precision: PrecisionName, threads: int) -> float:
         right = opset8.fake_quantize(right, *map(np.float32, (-1, 1, -1, 1)), 255)
     model = openvino.Model([opset8.matmul(source, right, False, False)], [left])
     compiled = openvino.Core().compile_model(
-        model,
-        "CPU",
-        {
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": 1,
-            "INFERENCE_NUM_THREADS": threads,
-            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
-        },
+        model, "CPU", lowest_latency(threads, is_bf16=precision == "bf16")
     )
     request = compiled.create_infer_request()
     matrix = rng.uniform(-1, 1, (GEMM_SIDE, GEMM_SIDE)).astype(np.float32)

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from ovseg.bench.arithmetic import count_flops, gemm_peak
 from ovseg.bench.engine_run import PEER
 from ovseg.bench.machine import describe_machine
+from ovseg.bench.markdown import table
 from ovseg.checkpoints.check_samples import photographs, prompts_on
-from ovseg.checkpoints.mask_agreement import agreement
+from ovseg.checkpoints.mask_agreement import agreement, valid_part
 from ovseg.engines import EngineError
 from ovseg.engines.choosing import REFERENCE, available_precisions
 from ovseg.manifest import ModelManifest
@@ -151,13 +152,13 @@ def _compare_masks(
     )
     prompts = prompts_on(photo, manifest)
     expected, _ = decoder.decode(reference, prompts, None, False)
-    _, (height, width) = resize_longest_side(photo, manifest.input_size)
-    scale = expected.shape[-1] / manifest.input_size
+    _, input_size = resize_longest_side(photo, manifest.input_size)
+    valid = valid_part(np.array(input_size), expected.shape[-1], manifest.input_size)
     for row in rows:
         if not row.error:
             embedding = np.load(workspace / f"{row.engine}-{row.precision}.npy")
             masks, _ = decoder.decode(embedding, prompts, None, False)
-            row.ious = agreement(masks, expected, (int(height * scale), int(width * scale)))
+            row.ious = agreement(masks, expected, valid)
 
 
 def engine_table(
@@ -171,12 +172,12 @@ def engine_table(
         peaks: operations per second of a large matrix product, by precision.
     """
     peer = rows[0].medians
-    lines = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
+    lines: list[list[str]] = []
     for row in rows:
         name = "Paddle Inference, as PaddleX sets it" if row.engine == PEER else row.engine
         if row.error:
-            blanks = " |" * (len(COLUMNS) - 3)
-            lines.append(f"| {name} | {row.precision} | failed: {row.error} |{blanks}")
+            blanks = [""] * (len(COLUMNS) - 3)
+            lines.append([name, row.precision, f"failed: {row.error}", *blanks])
             continue
         seconds = float(np.median(row.medians))
         faster = peer / row.medians if not rows[0].error else np.array([np.nan])
@@ -193,8 +194,8 @@ def engine_table(
             f"{np.median(row.load_s):.1f}",
             f"{np.mean(row.ious):.4f} / {min(row.ious):.4f}",
         ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        lines.append(cells)
+    return table(COLUMNS, lines)
 
 
 def engines_report(

@@ -18,6 +18,7 @@ from pathlib import Path
 from ovseg.bench.callers import RestCaller
 from ovseg.bench.measuring import Target, measure_throughput
 from ovseg.bench.memory import watch_memory
+from ovseg.bench.results import quantile
 from ovseg.bench.workload import make_photo
 from ovseg.server.service import running_service
 from ovseg.settings import Settings
@@ -137,9 +138,8 @@ def _run(
                 found = measure_throughput(target, mix, clients, photo, seconds)
                 cell.per_second.append(found.per_second)
                 cell.failed += len(found.failures)
-                if found.milliseconds:
-                    ranked = sorted(found.milliseconds)
-                    cell.p95_ms.append(ranked[int(0.95 * (len(ranked) - 1))])
+                if (p95 := quantile(found.milliseconds, 0.95)) is not None:
+                    cell.p95_ms.append(p95)
         peaks[str(setting)] = max(peaks.get(str(setting), 0), peak.bytes)
 
 

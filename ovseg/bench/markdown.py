@@ -18,7 +18,7 @@ pixels; a new image is a file that no server has seen."""
 def to_markdown(result: BenchmarkResult, plots: Sequence[str] = ()) -> str:
     """The document; `plots` are addresses of pictures relative to it."""
     lines = [f"# {result.model}, {result.date[:10]}", "", _INTRODUCTION, ""]
-    lines += _table(("", ""), result.machine.items())
+    lines += table(("", ""), result.machine.items())
     lines += [
         "",
         "Versions: " + ", ".join(f"{k} {v}" for k, v in result.versions.items()) + ".",
@@ -36,7 +36,7 @@ def to_markdown(result: BenchmarkResult, plots: Sequence[str] = ()) -> str:
 
 
 def _servers(result: BenchmarkResult) -> list[str]:
-    return _table(
+    return table(
         ("server", "how", "first answer after, s", "peak memory (PSS), MB"),
         (
             (
@@ -62,7 +62,7 @@ def _latency(result: BenchmarkResult) -> list[str]:
             for other in (found[scenario, name],)
         ]
         rows.append((scenario, *cells, str(len(first.milliseconds))))
-    return _table(("request", *names, "samples"), rows)
+    return table(("request", *names, "samples"), rows)
 
 
 def _further_prompts(result: BenchmarkResult) -> list[str]:
@@ -75,11 +75,11 @@ def _further_prompts(result: BenchmarkResult) -> list[str]:
         low, high = medians.get((few, name)), medians.get((many, name))
         cells.append(_NOTHING if low is None or high is None else f"{(high - low) / 48:.2f}")
     rows = [("each further box, ms (from 16 to 64)", *cells)]
-    return [*_table(("", *names), rows), ""] if any(c != _NOTHING for c in cells) else []
+    return [*table(("", *names), rows), ""] if any(c != _NOTHING for c in cells) else []
 
 
 def _fidelity(result: BenchmarkResult) -> list[str]:
-    return _table(
+    return table(
         ("request", "server", "masks", "mean", "lowest"),
         (
             (
@@ -110,7 +110,7 @@ def _throughput(result: BenchmarkResult) -> list[str]:
 
     header = ("mix", "clients", "server", "answers/s", "p50, ms", "p95", "p99", "failed")
     return [
-        *_table((*header, "unanswered"), map(row, result.throughput)),
+        *table((*header, "unanswered"), map(row, result.throughput)),
         "",
         'Where requests were "unanswered" when the time was up, the true percentiles are higher.',
     ]
@@ -138,6 +138,7 @@ def _one_line(text: str) -> str:
     return " ".join(text.replace("|", "/").split())
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table."""
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     return lines + ["| " + " | ".join(row) + " |" for row in rows]

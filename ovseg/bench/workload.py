@@ -15,9 +15,8 @@ from typing import Literal
 import orjson
 from PIL import Image, ImageOps
 
-from ovseg.settings import PROJECT_ROOT
+from ovseg.settings import EXAMPLE_PHOTO
 
-PHOTO = PROJECT_ROOT / "examples" / "photo.jpg"
 SIZE = (1000, 750)
 """Width and height of the photo that is asked about."""
 _SEED = 7
@@ -85,7 +84,7 @@ MIXES = {"all new": 1.0, "one hot image": 0.0, "80 % hot": 0.2}
 
 
 @lru_cache
-def make_photo(source: Path = PHOTO, size: tuple[int, int] = SIZE) -> bytes:
+def make_photo(source: Path = EXAMPLE_PHOTO, size: tuple[int, int] = SIZE) -> bytes:
     """A JPEG file of the given width and height, cut from a photo."""
     file = io.BytesIO()
     with Image.open(source) as photo:

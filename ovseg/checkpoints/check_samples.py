@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ovseg.manifest import ModelManifest
-from ovseg.settings import PROJECT_ROOT
+from ovseg.settings import EXAMPLE_PHOTO
 from ovseg.stages.prompts import BOTTOM_RIGHT, FOREGROUND, PADDING, TOP_LEFT, Prompts
-
-PHOTO = PROJECT_ROOT / "examples" / "photo.jpg"
 
 # In parts of the width and the height: objects of the photograph, and what lies between them.
 _BOXES = (
@@ -32,7 +30,7 @@ _POINTS = ((0.33, 0.75), (0.45, 0.15), (0.75, 0.85), (0.15, 0.3), (0.85, 0.4), (
 
 def photographs() -> Iterator[NDArray[np.uint8]]:
     """uint8 [H, W, 3], RGB: the bundled one, and a view of it, cut and turned, with padding."""
-    with Image.open(PHOTO) as image:
+    with Image.open(EXAMPLE_PHOTO) as image:
         photo = np.asarray(image.convert("RGB"))
     yield photo
     height, width = photo.shape[:2]

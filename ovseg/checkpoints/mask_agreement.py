@@ -52,6 +52,18 @@ def agreement(
     return [float(iou) for iou in np.where(finite, ious, 0.0)]
 
 
+def valid_part(input_size: NDArray[np.int32], low_res_side: int, side: int) -> tuple[int, int]:
+    """Rows and columns of a low-res mask that belong to the picture.
+
+    Args:
+        input_size: height and width of the picture in the model's input, in pixels.
+        low_res_side: of the mask, in cells.
+        side: of the model's input, in pixels.
+    """
+    rows, columns = -(-input_size * low_res_side // side)
+    return int(rows), int(columns)
+
+
 def cosine(embedding: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
     """Cosine of the angle between two embeddings of one shape."""
     ours, theirs = embedding.ravel().astype(np.float64), expected.ravel().astype(np.float64)

@@ -8,7 +8,6 @@ program together make one served model.
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +30,7 @@ from ovseg.checkpoints.older_programs import (
     is_older_format,
     translated,
 )
-from ovseg.checkpoints.parameters_file import check_parameters_file
+from ovseg.checkpoints.parameters_file import check_parameters_file, operations_of
 from ovseg.engines.artefacts import PARAMETERS_FILE_NAME, PROGRAM_FILE_NAME
 from ovseg.exporting.onnx_graph import write_onnx_graphs
 from ovseg.manifest import PIXEL_MEAN, PIXEL_STD, ModelManifest, PromptKind
@@ -166,8 +165,7 @@ def _read_program(folder: Path, source: Path) -> _FusedProgram:
     program = folder / PROGRAM_FILE_NAME
     shapes: dict[str, list[int]] = {}
     try:
-        operations = json.loads(program.read_bytes())["program"]["regions"][0]["blocks"][0]["ops"]
-        for operation in operations:
+        for operation in operations_of(program):
             if operation["#"].endswith(".data"):
                 attributes = {
                     attribute["N"]: attribute["AT"].get("D") for attribute in operation["A"]

@@ -13,6 +13,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ovseg.checkpoints.errors import UnreadableCheckpointError
 
@@ -33,6 +34,18 @@ _ELEMENT_BYTES = {
 _BYTES_OF_CODE = {0: 1, 1: 2, 2: 4, 3: 8, 4: 2, 5: 4, 6: 8, 20: 1, 21: 1, 22: 2}
 
 
+def operations_of(program: Path) -> list[dict[str, Any]]:
+    """The operations of a program in Paddle's PIR form, as its JSON has them.
+
+    Raises:
+        ValueError, KeyError, TypeError, IndexError: it is not of that form.
+    """
+    operations: list[dict[str, Any]] = json.loads(program.read_bytes())["program"]["regions"][0][
+        "blocks"
+    ][0]["ops"]
+    return operations
+
+
 def check_parameters_file(program: Path, parameters: Path) -> None:
     """Refuse weights that end before the program's last tensor does.
 
@@ -51,8 +64,7 @@ def check_parameters_file(program: Path, parameters: Path) -> None:
 def expected_bytes(program: Path) -> int:
     """Length of the weights file that belongs to a program; 0 where its form is not known."""
     try:
-        operations = json.loads(program.read_bytes())["program"]["regions"][0]["blocks"][0]["ops"]
-        types = [operation["O"]["TT"]["D"] for operation in operations if operation["#"] == "p"]
+        types = [op["O"]["TT"]["D"] for op in operations_of(program) if op["#"] == "p"]
         return sum(_tensor_bytes(dtype["#"], shape) for dtype, shape, *_ in types)
     except (ValueError, KeyError, TypeError, IndexError):
         return 0
@@ -98,11 +110,10 @@ def locate_parameters(program: Path, parameters: Path) -> list[Parameter]:
         UnreadableCheckpointError: the files do not belong together.
     """
     try:
-        operations = json.loads(program.read_bytes())["program"]["regions"][0]["blocks"][0]["ops"]
         shapes = {
-            operation["A"][3]: tuple(operation["O"]["TT"]["D"][1])
-            for operation in operations
-            if operation["#"] == "p"
+            op["A"][3]: tuple(op["O"]["TT"]["D"][1])
+            for op in operations_of(program)
+            if op["#"] == "p"
         }
         located = []
         with parameters.open("rb") as file:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovseg.checkpoints.check_samples import photographs, prompts_on
-from ovseg.checkpoints.mask_agreement import Bar, agreement, cosine
+from ovseg.checkpoints.mask_agreement import Bar, agreement, cosine, valid_part
 from ovseg.engines import EngineError
 from ovseg.engines.choosing import REFERENCE, EngineChoice, available_precisions
 from ovseg.manifest import EngineCheck, ModelManifest, ProgramPart
@@ -86,7 +86,7 @@ def check_engines(
     update: dict[str, object] = {"checks": tuple(checks)}
     if precision != "auto":
         update["precision"] = precision if precision in accepted else "auto"
-    manifest = ModelManifest.load(model_folder).model_copy(update=update)
+    manifest = manifest.model_copy(update=update)
     manifest.save(model_folder)
     return manifest
 
@@ -194,7 +194,9 @@ def _check(
             embedding = encoder.encode(sample.pixels, sample.input_size)
             cosines.append(cosine(embedding, sample.embedding))
         masks, _ = decoder.decode(embedding, sample.prompts, None, False)
-        ious += agreement(masks, sample.masks, _valid_part(sample))
+        side = sample.pixels.shape[1]
+        valid = valid_part(sample.input_size[0], masks.shape[-1], side)
+        ious += agreement(masks, sample.masks, valid)
     mean, lowest = float(np.mean(ious)), min(ious)
     reason = BARS[part].objection(mean, lowest)
     return EngineCheck(
@@ -234,10 +236,3 @@ def _seconds(
             decoder.decode(sample.embedding, first, None, False)
         times.append(time.perf_counter() - started)
     return float(np.median(times))
-
-
-def _valid_part(sample: _Sample) -> tuple[int, int]:
-    """Rows and columns of a low-res mask that belong to the picture."""
-    side = sample.pixels.shape[1]
-    rows, columns = -(-sample.input_size[0] * sample.masks.shape[-1] // side)
-    return int(rows), int(columns)

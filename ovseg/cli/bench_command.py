@@ -11,15 +11,7 @@ bench = typer.Typer(
     no_args_is_help=True,
 )
 
-
-@bench.callback()
-def _bench() -> None:
-    pass
-
-
 bench.command("peer")(bench_peer_command.peer)
-
-
 bench.command("engines")(bench_engines_command.engines)
 bench.command("breakdown")(bench_service_commands.breakdown)
 bench.command("instances")(bench_service_commands.instances)

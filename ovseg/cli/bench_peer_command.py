@@ -16,7 +16,7 @@ from ovseg.engines import EngineError
 from ovseg.exporting.errors import ExportError
 from ovseg.manifest import ModelNotInstalledError
 from ovseg.server.errors import ServerStartError
-from ovseg.settings import PROJECT_ROOT, get_settings
+from ovseg.settings import BUNDLED_MODEL, PROJECT_ROOT, get_settings
 
 PEER_FOLDER = PROJECT_ROOT / "build" / "peer"
 DOCUMENTS = PROJECT_ROOT / "docs" / "benchmarks"
@@ -80,7 +80,7 @@ def peer(
         if seeded:
             model_folder = settings.model_dir / "seeded" / name
             install_seeded_model(name, model_folder.parent, console.print)
-        elif name == "sam_mini":
+        elif name == BUNDLED_MODEL:
             from ovseg.checkpoints.bundled import install_bundled_model
 
             install_bundled_model(settings.model_dir, console.print)

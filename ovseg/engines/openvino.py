@@ -36,6 +36,16 @@ def cpu_has_bf16() -> bool:
     return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
+def lowest_latency(threads: int, is_bf16: bool) -> dict[str, Any]:
+    """OpenVINO's settings for one request at a time, in bfloat16 or float32."""
+    return {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": "bf16" if is_bf16 else "f32",
+    }
+
+
 class OpenVinoEngine:
     """A program run by OpenVINO, one request at a time, with the lowest latency."""
 
@@ -61,16 +71,7 @@ class OpenVinoEngine:
             if precision == "int8" and not compress_weights(model):
                 raise EngineError(f"{self._name} has no large matrices to make int8")
             is_bf16 = precision == "bf16" or (precision == "int8" and cpu_has_bf16())
-            compiled = core.compile_model(
-                model,
-                "CPU",
-                {
-                    "PERFORMANCE_HINT": "LATENCY",
-                    "NUM_STREAMS": 1,
-                    "INFERENCE_NUM_THREADS": threads,
-                    "INFERENCE_PRECISION_HINT": "bf16" if is_bf16 else "f32",
-                },
-            )
+            compiled = core.compile_model(model, "CPU", lowest_latency(threads, is_bf16))
         except RuntimeError as error:
             raise EngineError(
                 f"OpenVINO cannot load {program_folder}: {first_line(error)}"

@@ -14,6 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from ovseg.checkpoints.errors import UnreadableCheckpointError
 from ovseg.checkpoints.parameters_file import locate_parameters
 from ovseg.engines.artefacts import ONNX_FILE_NAME, PARAMETERS_FILE_NAME, PROGRAM_FILE_NAME
 from ovseg.exporting.errors import ExportError
@@ -121,7 +122,10 @@ def _attach_weights(graph: Any, program: Path) -> None:
     import onnx
 
     read = {name for node in graph.node for name in node.input}
-    parameters = locate_parameters(program / PROGRAM_FILE_NAME, program / PARAMETERS_FILE_NAME)
+    try:
+        parameters = locate_parameters(program / PROGRAM_FILE_NAME, program / PARAMETERS_FILE_NAME)
+    except UnreadableCheckpointError as error:
+        raise ExportError(str(error)) from None
     for parameter in parameters:
         if parameter.name not in read:
             continue

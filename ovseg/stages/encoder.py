@@ -26,7 +26,8 @@ class ImageEncoder(Protocol):
             input_size: int32 [B, 2], height and width of each image's valid part.
 
         Returns:
-            float32 [B, C, h, w], the embedding ([B, 256, 64, 64] for SAM).
+            float32, the embedding: [B, h, w, C] of split models ([B, 64, 64, 256] for SAM), whose
+            decoder works on cells; [B, C, h, w] of others.
         """
         ...
 

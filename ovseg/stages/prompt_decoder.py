@@ -32,7 +32,7 @@ class PromptDecoder(Protocol):
         """Decode N prompts on one image.
 
         Args:
-            embedding: float32 [1, C, h, w].
+            embedding: float32, of one image, as `ImageEncoder.encode` gives it.
             prompts: N prompts in the model's input frame.
             mask_input: float32 [N, 256, 256], logits of earlier low-res masks, or None.
             multimask: three candidates for each prompt instead of one.

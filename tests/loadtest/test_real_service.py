@@ -20,8 +20,9 @@ from pycocotools import mask as coco_mask
 
 from ovseg.bench.breakdown import measure_breakdowns
 from ovseg.bench.callers import GrpcCaller, RestCaller
-from ovseg.bench.workload import PHOTO, SCENARIOS, Request, make_photo, unseen
+from ovseg.bench.workload import SCENARIOS, Request, make_photo, unseen
 from ovseg.server.service import Service
+from ovseg.settings import EXAMPLE_PHOTO
 from tests.loadtest.scripts import FOLDER
 
 BOX = ((100.0, 100.0, 400.0, 400.0),)
@@ -181,7 +182,11 @@ def test_locust_counts_wrong_masks_and_dead_servers_as_failures(
 ) -> None:
     # Nothing listens for gRPC there.
     code, rows = run_locust(
-        tmp_path, wrong_server, LOADTEST_TIME="6s", OVSEG_GRPC_PORT="1", LOADTEST_IMAGE=str(PHOTO)
+        tmp_path,
+        wrong_server,
+        LOADTEST_TIME="6s",
+        OVSEG_GRPC_PORT="1",
+        LOADTEST_IMAGE=str(EXAMPLE_PHOTO),
     )
 
     assert code == 1
