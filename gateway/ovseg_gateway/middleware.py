@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -13,6 +15,11 @@ from ovseg_gateway.errors import BodyTooLargeError, InferenceFailedError, error_
 from ovseg_gateway.metrics import Metrics
 
 logger = logging.getLogger(__name__)
+
+#: How long, and how far, a refused body is still read. A connection that is closed with unread
+#: bytes is reset, and a reset takes the refusal with it before the caller has read it.
+DRAIN_SECONDS = 1.0
+DRAIN_BYTES = 4 * 1024 * 1024
 
 
 class InstrumentationMiddleware:
@@ -74,20 +81,44 @@ class BodyLimitMiddleware:
             return
 
         declared = Headers(scope=scope).get("content-length", "")
-        too_large = declared.isdecimal() and int(declared) > self._limit
         received = 0
+        is_refused = False
 
         async def receive_limited() -> Message:
-            nonlocal received
-            if too_large:
+            nonlocal received, is_refused
+            if declared.isdecimal() and int(declared) > self._limit:
+                is_refused = True
                 raise BodyTooLargeError(self._limit)
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._limit:
+                is_refused = True
                 raise BodyTooLargeError(self._limit)
             return message
 
-        await self._app(scope, receive_limited, send)
+        async def send_then_drain(message: Message) -> None:
+            is_end = message["type"] == "http.response.body" and not message.get("more_body")
+            if not (is_refused and is_end):
+                await send(message)
+                return
+            # The whole answer first; the server closes the connection only after the empty rest.
+            await send({**message, "more_body": True})
+            await _drain(receive)
+            await send({"type": "http.response.body", "body": b""})
+
+        await self._app(scope, receive_limited, send_then_drain)
+
+
+async def _drain(receive: Receive) -> None:
+    """Reads and forgets what a refused caller still sends, up to a time and a size."""
+    remaining = DRAIN_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while remaining > 0:
+                message = await receive()
+                remaining -= len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body"):
+                    return
 
 
 def _route_of(scope: Scope) -> str:

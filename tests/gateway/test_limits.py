@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import socket
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -26,6 +27,23 @@ def test_a_body_that_declares_too_much_is_refused_before_it_is_sent(
             answer = connection.recv(4096)
 
     assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_caller_who_is_still_sending_gets_the_refusal(start_gateway: StartGateway) -> None:
+    with start_gateway(max_body_bytes=1000) as http:
+        address = (http.base_url.host, http.base_url.port or 80)
+        with socket.create_connection(address, timeout=5) as connection:
+            connection.sendall(
+                f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                "Content-Length: 20000\r\n\r\n".encode()
+            )
+            for _ in range(20):
+                time.sleep(0.01)
+                connection.sendall(b" " * 1000)
+            answer = b"".join(iter(lambda: connection.recv(4096), b""))
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b'"errorCode":413' in answer
 
 
 def test_a_body_of_unknown_length_is_refused_while_it_streams_in(
