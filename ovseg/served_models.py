@@ -48,13 +48,13 @@ def triton_name(triton_model: str, model: str, is_default: bool) -> str:
     return triton_model if is_default else f"{triton_model}.{model}"
 
 
-def ready_ensembles(repository_index: Any) -> list[str]:
-    """Names of the ensembles that answer now, from Triton's repository index."""
-    return [
-        entry.name
-        for entry in repository_index.models
-        if entry.state == "READY" and entry.name.partition(".")[0] == ENSEMBLE
-    ]
+def ready_ensembles(statistics: Any) -> list[str]:
+    """Names of the ensembles that answer now, from Triton's statistics of all its models.
+
+    The repository's index says the same, but is closed to callers who may not load models.
+    """
+    names = dict.fromkeys(entry.name for entry in statistics.model_stats)
+    return [name for name in names if name.partition(".")[0] == ENSEMBLE]
 
 
 def in_order(models: Iterable[ServedModel]) -> list[ServedModel]:

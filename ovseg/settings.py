@@ -7,6 +7,7 @@ same thing everywhere; `ovseg config` prints them with their present values.
 from __future__ import annotations
 
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -14,9 +15,14 @@ from typing import Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ovseg.tokens import parse_token_hashes
+
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 BUNDLED_MODEL = "sam_mini"
 EXAMPLE_PHOTO = PROJECT_ROOT / "examples" / "photo.jpg"
+
+ADMIN_PROTOCOLS = ("shared-memory", "model-repository", "trace", "logging")
+"""Triton's protocols that change the server instead of asking it something."""
 
 Port = int
 EngineName = Literal["auto", "openvino", "paddle", "onnxruntime"]
@@ -34,13 +40,40 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="OVSEG_", frozen=True, extra="ignore")
 
     # --- addresses -------------------------------------------------------------------------
-    host: str = Field("127.0.0.1", description="Address that the gateway and Triton listen on.")
+    host: str = Field("127.0.0.1", description="Address that the gateway listens on.")
     port: Port = Field(8080, ge=1, le=65535, description="Gateway (REST) port.")
+    triton_host: str = Field(
+        "127.0.0.1",
+        description="Address that Triton listens on; it knows neither tokens nor TLS, so keep it "
+        "on loopback or on a network that only the gateway is on.",
+    )
     triton_http_port: Port = Field(8000, ge=1, le=65535, description="Triton's HTTP port.")
     grpc_port: Port = Field(8001, ge=1, le=65535, description="Triton's gRPC port.")
     metrics_port: Port = Field(8002, ge=1, le=65535, description="Triton's Prometheus port.")
     grpc_url: str | None = Field(
         None, description="Triton the gateway talks to; default: the one started beside it."
+    )
+
+    # --- strangers -------------------------------------------------------------------------
+    token_hashes: str = Field(
+        "",
+        repr=False,
+        description="Hashes of the tokens that callers may use, `name:sha256hex` separated by "
+        "commas; `ovseg token NAME` makes one. Empty: no token is asked for.",
+    )
+    tls_cert: Path | None = Field(
+        None, description="PEM file with the gateway's certificate chain: it then speaks https."
+    )
+    tls_key: Path | None = Field(None, description="PEM file with the certificate's private key.")
+    cors_origins: str = Field(
+        "",
+        description="Web origins whose pages may read answers, e.g. `https://example.org`, "
+        "separated by commas; `*`: any. Cookies are never asked for.",
+    )
+    triton_open_protocols: str = Field(
+        "",
+        description="Of Triton's protocols shared-memory, model-repository, trace and logging, "
+        "those that anybody who reaches its ports may use, separated by commas.",
     )
 
     # --- model and engine ------------------------------------------------------------------
@@ -121,11 +154,55 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
+    @field_validator("token_hashes")
+    @classmethod
+    def _well_formed(cls, value: str) -> str:
+        parse_token_hashes(value)
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: str) -> str:
+        for origin in _listed(value):
+            if not re.fullmatch(r"\*|https?://[^/\s*]+", origin):
+                raise ValueError(f"{origin!r} is no origin such as https://example.org:8443")
+        return value
+
+    @field_validator("triton_open_protocols")
+    @classmethod
+    def _protocols(cls, value: str) -> str:
+        for protocol in _listed(value):
+            if protocol not in ADMIN_PROTOCOLS:
+                raise ValueError(f"{protocol!r} is none of {', '.join(ADMIN_PROTOCOLS)}")
+        return value
+
+    @property
+    def token_digests(self) -> dict[str, bytes]:
+        """SHA-256 digest of each token by its name; empty: no token is asked for."""
+        return parse_token_hashes(self.token_hashes)
+
+    @property
+    def cors_allow_list(self) -> tuple[str, ...]:
+        """Origins whose pages may read answers."""
+        return _listed(self.cors_origins)
+
+    @property
+    def closed_protocols(self) -> tuple[str, ...]:
+        """Triton's protocols that only the user who started it may use."""
+        opened = _listed(self.triton_open_protocols)
+        return tuple(protocol for protocol in ADMIN_PROTOCOLS if protocol not in opened)
+
+    @property
+    def gateway_url(self) -> str:
+        """Where the gateway answers, e.g. https://127.0.0.1:8080."""
+        scheme = "https" if self.tls_cert else "http"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{scheme}://{host}:{self.port}"
+
     @property
     def further_models(self) -> tuple[str, ...]:
         """The names in `models` that are not the default model."""
-        names = (name.strip() for name in self.models.split(","))
-        return tuple(name for name in dict.fromkeys(names) if name and name != self.model)
+        return tuple(name for name in _listed(self.models) if name != self.model)
 
     @property
     def model_folder(self) -> Path:
@@ -135,7 +212,13 @@ class Settings(BaseSettings):
     @property
     def triton_grpc_address(self) -> str:
         """host:port of Triton's gRPC endpoint, as tritonclient takes it."""
-        return self.grpc_url or f"{self.host}:{self.grpc_port}"
+        return self.grpc_url or f"{self.triton_host}:{self.grpc_port}"
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    """`a, b,,a` -> ("a", "b")."""
+    names = (name.strip() for name in text.split(","))
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 @lru_cache

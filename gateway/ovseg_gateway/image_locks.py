@@ -10,9 +10,10 @@ import asyncio
 import fcntl
 import hashlib
 import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+from ovseg.private_folder import private_folder
 
 _OFFSET_BYTES = 7
 """Of a digest: file offsets are 63 bits."""
@@ -32,10 +33,8 @@ class ImageLocks:
         Raises:
             OSError: there is no such folder of ours to be had.
         """
-        folder = folder or Path(tempfile.gettempdir()) / f"ovseg-locks-{os.getuid()}"
+        folder = folder or private_folder("locks")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if folder.stat().st_uid != os.getuid() or folder.is_symlink():
-            raise PermissionError(f"{folder} belongs to somebody else")
         name = hashlib.sha256(triton_address.encode()).hexdigest()[:16]
         self._file = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
 

@@ -19,7 +19,7 @@ _TIMEOUT_S = 5.0
 class ModelIndexClient(Protocol):
     """The part of `tritonclient.grpc.aio.InferenceServerClient` that is used here."""
 
-    async def get_model_repository_index(self, *, client_timeout: float | None = None) -> Any: ...
+    async def get_inference_statistics(self, *, client_timeout: float | None = None) -> Any: ...
 
     async def get_model_config(
         self, model_name: str, *, client_timeout: float | None = None
@@ -79,9 +79,9 @@ class ServedModels:
             return self._models
 
     async def _ask(self) -> list[ServedModel]:
-        index = await self._client.get_model_repository_index(client_timeout=_TIMEOUT_S)
+        statistics = await self._client.get_inference_statistics(client_timeout=_TIMEOUT_S)
         configs = [
             await self._client.get_model_config(ensemble, client_timeout=_TIMEOUT_S)
-            for ensemble in ready_ensembles(index)
+            for ensemble in ready_ensembles(statistics)
         ]
         return in_order(ServedModel.from_config(answer.config) for answer in configs)

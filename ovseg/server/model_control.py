@@ -31,6 +31,7 @@ from ovseg.served_models import (
     triton_name,
 )
 from ovseg.server.errors import ServerStartError
+from ovseg.server.triton_admin import admin_client
 from ovseg.settings import Settings
 
 # In the order in which they can be loaded: an ensemble needs its steps.
@@ -64,10 +65,11 @@ class ModelControl:
 
         Raises:
             ModelNotInstalledError: there is no such model.
-            ModelControlError: Triton cannot load it; nothing of it stays loaded.
+            ModelControlError: Triton cannot load it (nothing of it stays loaded), or we may not.
         """
         from tritonclient.utils import InferenceServerException
 
+        self._check_access()
         manifest = ModelManifest.load(settings.model_dir / model)
         parameters = {
             MODEL_PARAMETER: model,
@@ -97,8 +99,9 @@ class ModelControl:
         """Stop serving a model that is not the default; requests under way finish.
 
         Raises:
-            ModelControlError: it is not served, or is the default.
+            ModelControlError: it is not served, is the default, or we may not unload it.
         """
+        self._check_access()
         served = {candidate.name: candidate for candidate in self.served()}
         if model not in served:
             raise ModelControlError(f"{model} is not served; served: {', '.join(served)}")
@@ -110,9 +113,22 @@ class ModelControl:
 
     def served(self) -> list[ServedModel]:
         """Models whose ensemble is ready, the default first."""
-        names = ready_ensembles(self._client.get_model_repository_index())
+        names = ready_ensembles(self._client.get_inference_statistics())
         configs = [self._client.get_model_config(name).config for name in names]
         return in_order(ServedModel.from_config(config) for config in configs)
+
+    def _check_access(self) -> None:
+        from tritonclient.utils import InferenceServerException
+
+        try:
+            self._client.get_model_repository_index()
+        except InferenceServerException as error:
+            if "restricted" not in str(error.message()):
+                raise
+            raise ModelControlError(
+                "models are loaded and unloaded by the user who started Triton, on its machine "
+                "(or set OVSEG_TRITON_OPEN_PROTOCOLS=model-repository there)"
+            ) from None
 
     def _unload_set(self, model: str) -> None:
         from tritonclient.utils import InferenceServerException
@@ -179,7 +195,5 @@ def _cause(error: Any) -> str:
 @contextmanager
 def connected(address: str) -> Iterator[ModelControl]:
     """Model control of the Triton at host:port."""
-    import tritonclient.grpc as triton
-
-    with triton.InferenceServerClient(address) as client:
+    with admin_client(address) as client:
         yield ModelControl(client)

@@ -161,7 +161,7 @@ def _sigterm_raises() -> Iterator[None]:
 
 
 def _gateway_ready(settings: Settings, started: float) -> str:
-    address = f"http://{settings.host}:{settings.port}"
+    address = settings.gateway_url
     return (
         f"{READY_PREFIX}{time.monotonic() - started:.1f} s\n"
         f"  REST     {address}/open-vocabulary-segmentation\n"
@@ -170,11 +170,12 @@ def _gateway_ready(settings: Settings, started: float) -> str:
 
 
 def _triton_ready(settings: Settings, started: float) -> str:
+    host = settings.triton_host
     return (
         f"{READY_PREFIX}{time.monotonic() - started:.1f} s\n"
-        f"  gRPC     {settings.host}:{settings.grpc_port}   model open_vocabulary_segmentation\n"
-        f"  Triton   http://{settings.host}:{settings.triton_http_port}   "
-        f"metrics http://{settings.host}:{settings.metrics_port}/metrics"
+        f"  gRPC     {host}:{settings.grpc_port}   model open_vocabulary_segmentation\n"
+        f"  Triton   http://{host}:{settings.triton_http_port}   "
+        f"metrics http://{host}:{settings.metrics_port}/metrics"
     )
 
 
@@ -189,6 +190,6 @@ def curl_example(settings: Settings) -> str:
     return (
         '  (printf \'{"promptType":"box","visualize":false,"prompt":[[150,12,300,150]],'
         '"image":"\'; base64 -w0 examples/photo.jpg; printf \'"}\') | \\\n'
-        f"  curl -sS http://{settings.host}:{settings.port}/open-vocabulary-segmentation "
+        f"  curl -sS {settings.gateway_url}/open-vocabulary-segmentation "
         "-H 'Content-Type: application/json' -d @-"
     )

@@ -30,11 +30,14 @@ from ovseg.server.shared_memory import (
     remove_stale_regions,
     shared_memory_prefix,
 )
+from ovseg.server.triton_admin import blank_argument, forget_secret, new_secret, restrictions
 from ovseg.settings import Settings
 
 LOG_FILE_NAME = "triton.log"
 STOP_TIMEOUT_S = 15.0
 _PR_SET_PDEATHSIG = 1
+_FIRST_LOG_TIMEOUT_S = 10.0
+_LOG_LINE = re.compile(rb"^[IWE]\d{4} ", re.MULTILINE)
 # "failed to load 'x' version 1: Internal: ValueError: why\n\nAt:\n  file(line)…", newlines escaped.
 _STAGE_FAILURE = re.compile(
     r"failed to load '(?P<stage>\w+)' version \d+: \w+: (?P<cause>.*?)(?:\\n|\"?$)", re.MULTILINE
@@ -53,6 +56,7 @@ class TritonProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._run_directory = tempfile.TemporaryDirectory(prefix="ovseg-")
         self._shm_prefix = shared_memory_prefix(os.getpid())
+        self._admin_secret = ""
 
     @property
     def log_file(self) -> Path:
@@ -71,12 +75,13 @@ class TritonProcess:
             (self._settings.triton_http_port, "OVSEG_TRITON_HTTP_PORT"),
             (self._settings.metrics_port, "OVSEG_METRICS_PORT"),
         ):
-            check_port_free(self._settings.host, port, name)
+            check_port_free(self._settings.triton_host, port, name)
         remove_stale_regions()
         rendered_repository(self._settings).mkdir(parents=True, exist_ok=True)
         wheel = find_wheel()
         backends = Path(self._run_directory.name) / "backends"
         link_python_backend(wheel, backends)
+        self._admin_secret = new_secret(self._settings.grpc_port)
         with self.log_file.open("wb") as log:
             self._process = subprocess.Popen(
                 self._command(wheel, backends),
@@ -88,6 +93,7 @@ class TritonProcess:
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
             )
+        self._blank_admin_secret(self._process)
 
     def poll(self) -> int | None:
         """The exit code if the process has ended, else None."""
@@ -103,7 +109,7 @@ class TritonProcess:
         import tritonclient.grpc as triton
 
         deadline = time.monotonic() + self._settings.start_timeout_s
-        address = f"{self._settings.host}:{self._settings.grpc_port}"
+        address = f"{self._settings.triton_host}:{self._settings.grpc_port}"
         with triton.InferenceServerClient(address) as client:
             while True:
                 if (code := self.poll()) is not None:
@@ -143,6 +149,8 @@ class TritonProcess:
             except subprocess.TimeoutExpired:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
+        if self._admin_secret:
+            forget_secret(self._settings.grpc_port)
         remove_regions(self._shm_prefix)
         self._run_directory.cleanup()
 
@@ -151,6 +159,14 @@ class TritonProcess:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def _blank_admin_secret(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + _FIRST_LOG_TIMEOUT_S
+        while process.poll() is None and time.monotonic() < deadline:
+            if _LOG_LINE.search(self.log_file.read_bytes()):
+                blank_argument(process.pid, self._admin_secret)
+                return
+            time.sleep(0.002)
 
     def _command(self, wheel: Path, backends: Path) -> list[str]:
         settings = self._settings
@@ -164,14 +180,15 @@ class TritonProcess:
             "--disable-auto-complete-config",
             f"--backend-directory={backends}",
             f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",
-            f"--http-address={settings.host}",
+            f"--http-address={settings.triton_host}",
             f"--http-port={settings.triton_http_port}",
-            f"--grpc-address={settings.host}",
+            f"--grpc-address={settings.triton_host}",
             f"--grpc-port={settings.grpc_port}",
-            f"--metrics-address={settings.host}",
+            f"--metrics-address={settings.triton_host}",
             f"--metrics-port={settings.metrics_port}",
             "--allow-gpu-metrics=false",
             "--exit-timeout-secs=10",
+            *restrictions(settings.closed_protocols, self._admin_secret),
         ]
         if settings.cache_size_bytes:
             command += [
@@ -185,6 +202,7 @@ class TritonProcess:
         for name, value in self._settings.model_dump(mode="json", exclude_none=True).items():
             # The stages read the very settings of this process, not what it inherited.
             environment[f"OVSEG_{name.upper()}"] = str(value)
+        environment.pop("OVSEG_TOKEN_HASHES", None)  # The gateway's business alone.
         python_bin = Path(sys.executable).parent
         libraries = [
             str(wheel.parent / "nvidia_pytriton.libs"),

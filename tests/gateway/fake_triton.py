@@ -42,7 +42,7 @@ class FakeTriton:
     delay_s: float = 0.0
     served: dict[str, str] = field(default_factory=dict)
     """Prompt kinds by model name, the default first; empty: Triton does not say."""
-    index_requests: int = 0
+    list_requests: int = 0
 
     def reset(self) -> None:
         """Forget calls and orders."""
@@ -76,14 +76,12 @@ class FakeTriton:
             outputs,
         )
 
-    async def get_model_repository_index(self, *, client_timeout: float | None = None) -> Any:
-        self.index_requests += 1
+    async def get_inference_statistics(self, *, client_timeout: float | None = None) -> Any:
+        self.list_requests += 1
         if self.failure is not None:
             raise self.failure
-        names = [self._ensemble(name) for name in self.served]
-        states = [SimpleNamespace(name=name, state="READY") for name in names]
-        stages = [SimpleNamespace(name="sam_encoder", state="READY")]
-        return SimpleNamespace(models=stages + states)
+        names = ["sam_encoder", *(self._ensemble(name) for name in self.served)]
+        return SimpleNamespace(model_stats=[SimpleNamespace(name=name) for name in names])
 
     async def get_model_config(
         self, model_name: str, *, client_timeout: float | None = None

@@ -82,7 +82,7 @@ def test_triton_is_asked_now_and_then_and_not_for_every_request(
     triton.served = {"first": "box,point"}
     for _ in range(5):
         http.post(PATH, json=body()).raise_for_status()
-    assert triton.index_requests == 1
+    assert triton.list_requests == 1
 
 
 def test_a_model_that_was_unloaded_is_422_and_not_an_error_of_the_service(
