@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+import limits
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -32,6 +33,14 @@ PrecisionName = Literal["auto", "fp32", "bf16", "int8"]
 def available_cpus() -> int:
     """Number of CPUs this process may run on (respects taskset and container cpusets)."""
     return len(os.sched_getaffinity(0))
+
+
+def useful_concurrency() -> int:
+    """Requests that gain from being in Triton together: one engine alone keeps two CPUs busy.
+
+    More than its four stages in a row have no use for.
+    """
+    return min(max(available_cpus() // 2, 1), 4)
 
 
 class Settings(BaseSettings):
@@ -123,13 +132,48 @@ class Settings(BaseSettings):
         1e6, description="Largest absolute coordinate of a prompt, in pixels."
     )
     request_timeout_s: PositiveFloat = Field(
-        120.0, description="Longest time the gateway waits for Triton."
+        60.0,
+        description="After which a request is answered with 504; its header X-Request-Timeout "
+        "(seconds) may ask for less.",
+    )
+    body_timeout_s: PositiveFloat = Field(
+        30.0, description="Longest time in which a request's body has to arrive."
     )
     start_timeout_s: PositiveFloat = Field(
         120.0, description="Longest time `ovseg serve` waits until Triton is ready."
     )
     drain_timeout_s: PositiveFloat = Field(
         30.0, description="On SIGTERM, longest time to wait for requests under way."
+    )
+
+    # --- overload (of each gateway worker) ---------------------------------------------------
+    max_running: PositiveInt = Field(
+        default_factory=useful_concurrency,
+        description="Requests that are sent to Triton at the same time; others wait.",
+    )
+    max_waiting: int = Field(
+        default_factory=lambda: 8 * available_cpus(),
+        ge=0,
+        description="Most requests that wait for their turn; further ones are answered with 503.",
+    )
+    max_wait_s: PositiveFloat = Field(
+        10.0, description="Longest expected wait for a turn at which a request is let in."
+    )
+    overload_wait_turns: PositiveFloat = Field(
+        0.5,
+        description="The same while far more is asked for than can be answered, as a share of the "
+        "average turn: short, so that those who are answered are answered fast.",
+    )
+    max_open_requests: PositiveInt = Field(
+        256, description="Segmentation requests under way, from a request's head to its answer."
+    )
+    max_held_bytes: PositiveInt = Field(
+        128 * 1024 * 1024, description="Bytes of bodies held at once (never less than one body)."
+    )
+    rate_limit: str = Field(
+        "",
+        description="Segmentation requests of one caller (token, else address), such as "
+        "`10/second` or `5/second;100/minute`; empty: no limit.",
     )
 
     # --- image URLs ------------------------------------------------------------------------
@@ -148,11 +192,21 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="What goes to the log on standard error."
     )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Lines for people, or one JSON object a line."
+    )
 
     @field_validator("model_dir", "model_repository")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _rates(cls, value: str) -> str:
+        if value:
+            limits.parse_many(value)
+        return value
 
     @field_validator("token_hashes")
     @classmethod
