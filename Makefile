@@ -12,7 +12,7 @@ REFERENCE_VENV := .venv-reference
 REFERENCE_READY := $(REFERENCE_VENV)/.ready
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-input
 
-.PHONY: help demo serve test test-reference loadtest bench lint lock clean
+.PHONY: help demo serve test test-reference loadtest soak bench lint lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -38,12 +38,15 @@ loadtest: $(READY) ## load a server that `make serve` started, REST and gRPC; se
 	  --host http://$${OVSEG_HOST:-127.0.0.1}:$${OVSEG_PORT:-8080} \
 	  --html loadtest/results/report.html --csv loadtest/results/report
 
+soak: $(READY) ## half an hour of hostile traffic and killed processes, every answer checked; SOAK='--minutes 3' for less
+	@exec $(BIN)/python -m loadtest.soak $(or $(SOAK),--out docs/RELIABILITY.md)
+
 bench: $(READY) ## compare speed and masks with PaddleX's server, same weights; BENCH='--quick' for minutes
 	@exec $(BIN)/ovseg bench peer $(BENCH)
 
 lint: $(READY) ## ruff (lint and format) and mypy --strict
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && \
-	$(BIN)/mypy ovseg gateway/ovseg_gateway client/ovseg_client && \
+	$(BIN)/mypy ovseg gateway/ovseg_gateway client/ovseg_client loadtest/soak && \
 	for stage in model_repository/*/1/model.py; do $(BIN)/mypy "$$stage"; done
 
 lock: ## write requirements.lock from pyproject.toml

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TextIO
 
 from ovseg.server.errors import ServerStartError
@@ -44,13 +45,16 @@ class Service:
 
 @contextmanager
 def running_service(
-    environment: Mapping[str, str] | None = None, timeout_s: float = 180.0
+    environment: Mapping[str, str] | None = None,
+    timeout_s: float = 180.0,
+    log: Path | None = None,
 ) -> Iterator[Service]:
     """Run `ovseg serve` on free ports of 127.0.0.1 while the block runs.
 
     Args:
         environment: settings (`OVSEG_…`) on top of this process's own.
         timeout_s: longest time to wait until it is ready.
+        log: where what it prints is kept.
 
     Raises:
         ServerStartError: it did not become ready; the message is what it printed.
@@ -63,7 +67,11 @@ def running_service(
         "OVSEG_METRICS_PORT": metrics_port,
     }
     chosen = {**{name: str(value) for name, value in ports.items()}, **(environment or {})}
-    with tempfile.NamedTemporaryFile("w") as written, open(written.name) as output:
+    scheme = "https" if {**os.environ, **chosen}.get("OVSEG_TLS_CERT") else "http"
+    with (
+        log.open("w") if log else tempfile.NamedTemporaryFile("w") as written,
+        open(written.name) as output,
+    ):
         process = subprocess.Popen(
             [sys.executable, "-m", "ovseg", "serve"],
             env={**os.environ, **chosen},
@@ -73,7 +81,7 @@ def running_service(
             text=True,
         )
         service = Service(
-            base_url=f"http://127.0.0.1:{chosen['OVSEG_PORT']}",
+            base_url=f"{scheme}://127.0.0.1:{chosen['OVSEG_PORT']}",
             grpc_address=f"127.0.0.1:{chosen['OVSEG_GRPC_PORT']}",
             process=process,
         )

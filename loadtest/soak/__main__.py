@@ -1,0 +1,5 @@
+"""`python -m loadtest.soak`."""
+
+from loadtest.soak.command import app
+
+app()

@@ -1,0 +1,177 @@
+"""The service's processes: which is which, and what they hold."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from ovseg.server.shared_memory import SHARED_MEMORY_FOLDER
+
+INTERVAL_S = 5.0
+WARM_UP_S = 60.0
+"""Caches fill and pools grow in the first minute; the rest must be flat."""
+SHARED_MEMORY = "/dev/shm"
+WHOLE = "all processes"
+
+# What a median may grow by, from the first third to the last: a share, and at least so much.
+_MEMORY_SHARE, _MEMORY_BYTES = 0.10, 48e6
+_FILES_SHARE, _FILES = 0.10, 12
+_FEWEST_SAMPLES = 9
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What the processes of one kind hold together."""
+
+    memory_bytes: int
+    """PSS: a page that n processes share counts as 1/n in each."""
+    files: int
+    """Open file descriptors; of /dev/shm, regions."""
+    processes: int
+
+
+Sample = Mapping[str, Usage]
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How one number went: medians of the first and of the last third after warming up."""
+
+    kind: str
+    what: str
+    """"memory" (bytes) or "files"."""
+    first: float
+    last: float
+    highest: float
+    allowed: float
+    """The most that `last` may be."""
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the promise is kept."""
+        return self.last <= self.allowed
+
+
+def service_processes(pid: int) -> dict[str, list[psutil.Process]]:
+    """The supervisor and its descendants by kind; a stage's kind is `stub STAGE`."""
+    found: dict[str, list[psutil.Process]] = defaultdict(list)
+    with suppress(psutil.NoSuchProcess):
+        supervisor = psutil.Process(pid)
+        found["supervisor"].append(supervisor)
+        for process in supervisor.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                found[_kind_of(process)].append(process)
+    return found
+
+
+def _kind_of(process: psutil.Process) -> str:
+    command = process.cmdline()
+    if not command:
+        return "ended"
+    if command[0].endswith("triton_python_backend_stub"):
+        return f"stub {Path(command[1]).parents[1].name}"
+    if command[0].endswith("/tritonserver"):
+        return "tritonserver"
+    return "gateway worker" if _is_gateway(command) else "other"
+
+
+def _is_gateway(command: Sequence[str]) -> bool:
+    return any("gateway" in argument or "spawn_main" in argument for argument in command)
+
+
+def take_sample(pid: int, shared_memory_prefix: str) -> dict[str, Usage]:
+    """What the service holds now."""
+    sample = {}
+    for kind, processes in service_processes(pid).items():
+        memory = files = count = 0
+        for process in processes:
+            with suppress(psutil.Error, OSError):
+                memory += process.memory_full_info().pss
+                files += process.num_fds()
+                count += 1
+        if count:
+            sample[kind] = Usage(memory, files, count)
+    regions = [
+        stat.st_blocks * 512
+        for region in SHARED_MEMORY_FOLDER.glob(f"{shared_memory_prefix}*")
+        for stat in _stats(region)
+    ]
+    sample[SHARED_MEMORY] = Usage(sum(regions), len(regions), 0)
+    sample[WHOLE] = Usage(
+        sum(usage.memory_bytes for usage in sample.values() if usage.processes),
+        sum(usage.files for usage in sample.values() if usage.processes),
+        sum(usage.processes for usage in sample.values()),
+    )
+    return sample
+
+
+def _stats(path: Path) -> list[os.stat_result]:
+    with suppress(OSError):
+        return [path.stat()]
+    return []
+
+
+class Watch:
+    """Samples while the block runs."""
+
+    def __init__(self, pid: int, shared_memory_prefix: str, interval_s: float = INTERVAL_S) -> None:
+        self.samples: list[tuple[float, Sample]] = []
+        """With the seconds since the start."""
+        self._pid = pid
+        self._prefix = shared_memory_prefix
+        self._interval_s = interval_s
+        self._finished = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="soak-watch", daemon=True)
+
+    @property
+    def latest(self) -> Sample:
+        """The last sample; empty before the first."""
+        return self.samples[-1][1] if self.samples else {}
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._finished.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        started = time.monotonic()
+        while not self._finished.is_set():
+            sample = take_sample(self._pid, self._prefix)
+            self.samples.append((time.monotonic() - started, sample))
+            self._finished.wait(self._interval_s)
+
+
+def growths(samples: Sequence[tuple[float, Sample]], warm_up_s: float = WARM_UP_S) -> list[Growth]:
+    """How memory and files of each kind went; empty if there are too few samples to tell.
+
+    A kind is the sum of its processes, whichever they are: one that was killed and started again
+    is compared with the one before it.
+    """
+    warm = [sample for after_s, sample in samples if after_s >= warm_up_s]
+    third = len(warm) // 3
+    if len(warm) < _FEWEST_SAMPLES:
+        return []
+    found = []
+    for kind in sorted({kind for sample in warm for kind in sample if kind != "ended"}):
+        memory = [s[kind].memory_bytes if kind in s else 0 for s in warm]
+        files = [s[kind].files if kind in s else 0 for s in warm]
+        for what, values, share, least in (
+            ("memory", memory, _MEMORY_SHARE, _MEMORY_BYTES),
+            ("files", files, _FILES_SHARE, _FILES),
+        ):
+            first, last = statistics.median(values[:third]), statistics.median(values[-third:])
+            allowed = first + max(first * share, least)
+            found.append(Growth(kind, what, first, last, max(values), allowed))
+    return found
