@@ -16,6 +16,10 @@ from loadtest.soak.screen import Screen
 from ovseg.checkpoints.errors import CheckpointError
 from ovseg.engines import EngineError
 from ovseg.server.errors import ServerStartError
+from ovseg.settings import PROJECT_ROOT
+
+RESULTS = PROJECT_ROOT / "loadtest" / "results"
+LOG = RESULTS / "soak.log"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -38,7 +42,7 @@ def soak(
             help="The report, Markdown. In a file that has the section's two markers, the section "
             "between them is replaced."
         ),
-    ] = Path("loadtest/results/soak.md"),
+    ] = RESULTS / "soak.md",
 ) -> None:
     """Let callers who behave and callers who do not at a service while its processes are killed.
 
@@ -61,11 +65,10 @@ def soak(
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     screen = Screen(console)
     plan = Plan(minutes * 60.0, fault_every, callers, seed, _chosen(only))
-    log = out.with_suffix(".log")
-    log.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     try:
-        screen.say(f"starting the service, which prints to {log} …")
-        with soaked_service(log, screen.say) as (service, settings):
+        screen.say(f"starting the service, which prints to {LOG} …")
+        with soaked_service(LOG, screen.say) as (service, settings):
             screen.say("learning the masks of the quiet service …")
             run = Soak(plan, service, settings, screen.say)
             with screen:
