@@ -129,7 +129,8 @@ def score_composites(model: SamMini, library: Library, scenes: int, seed: int) -
     rng = np.random.default_rng(seed)
     result = []
     for index in range(scenes):
-        image, labels = composite(rng, library, SIZE)
+        image, maps = composite(rng, library, SIZE)
+        labels = maps[:, :, 0]
         predictor = Predictor(model, image)
         areas = np.bincount(labels.ravel(), minlength=2)[1:]
         for chosen in rng.permutation(1 + np.flatnonzero(areas > 0.003 * SIZE * SIZE))[:3]:

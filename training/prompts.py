@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 PAD, NEGATIVE, POSITIVE, CORNER_A, CORNER_B = -1, 0, 1, 2, 3
-SMALLEST = 0.002  # of the frame: smaller visible parts are not asked for
+SMALLEST = 0.0025  # of the frame: what shows less of itself is not asked for
+PART_SHARE = 0.4  # of the prompts, where parts can be seen
+PART_CLICK_WEIGHT = 0.5  # of the first mask: one click means the whole more often than a part
 
 
 @dataclass
@@ -25,6 +28,7 @@ class PromptBatch:
     targets: Tensor  # [n, S/2, S/2] in {0, 1}
     weights: Tensor  # [n], 0 where the image shows no object
     is_box: Tensor  # [n]
+    is_part: Tensor  # [n]
 
 
 def inner_point(mask: NDArray[np.bool_], rng: np.random.Generator) -> tuple[int, int]:
@@ -35,20 +39,26 @@ def inner_point(mask: NDArray[np.bool_], rng: np.random.Generator) -> tuple[int,
 
 
 def draw_prompts(labels: NDArray[np.uint8], per: int, rng: np.random.Generator) -> PromptBatch:
-    """Label maps [B, S, S] -> `per` prompts for each, half boxes and half points."""
-    b, size, _ = labels.shape
+    """Objects and parts [B, S, S, 2] -> `per` prompts for each, half boxes and half points."""
+    b, size, _, _ = labels.shape
     n = b * per
     points, kinds = np.zeros((n, 2, 2), np.float32), np.full((n, 2), PAD)
     targets = np.zeros((n, size // 2, size // 2), np.float32)
-    weights, is_box = np.zeros(n, np.float32), np.zeros(n, bool)
+    weights, is_box, is_part = np.zeros(n, np.float32), np.zeros(n, bool), np.zeros(n, bool)
     for i in range(b):
-        areas = np.bincount(labels[i].ravel(), minlength=2)[1:]
-        objects = 1 + np.flatnonzero(areas >= SMALLEST * size * size)
-        if len(objects) == 0:
-            continue
-        order = np.tile(rng.permutation(objects), per)[:per]
-        for k, chosen in enumerate(order, start=i * per):
-            mask = labels[i] == chosen
+        turns = []
+        for level in range(2):
+            areas = np.bincount(labels[i, :, :, level].ravel(), minlength=2)[1:]
+            seen = 1 + np.flatnonzero(areas >= SMALLEST * size * size)
+            turns.append(itertools.cycle(rng.permutation(seen).tolist()))
+        for k in range(i * per, (i + 1) * per):
+            level = int(rng.random() < PART_SHARE)
+            chosen = next(turns[level], 0)
+            if not chosen:  # no part to be seen: ask for an object
+                level, chosen = 0, next(turns[0], 0)
+            if not chosen:
+                continue
+            mask = labels[i, :, :, level] == chosen
             targets[k], weights[k] = mask[1::2, 1::2], 1
             is_box[k] = rng.random() < 0.5
             if is_box[k]:
@@ -62,7 +72,8 @@ def draw_prompts(labels: NDArray[np.uint8], per: int, rng: np.random.Generator) 
                 x, y = inner_point(mask, rng)
                 points[k, 0] = (x + 0.5) / size, (y + 0.5) / size
                 kinds[k, 0] = POSITIVE
-    arrays = (points, kinds, targets, weights, is_box)
+            is_part[k] = level == 1
+    arrays = (points, kinds, targets, weights, is_box, is_part)
     return PromptBatch(*(torch.from_numpy(a) for a in arrays))
 
 
@@ -120,7 +131,8 @@ def prompt_losses(
     choice = losses[:, 1:]
     multi = choice.min(1).values + 0.1 * choice.mean(1)
     error = (quality - iou).square()
-    loss = (losses[:, 0] * weights).sum() + 0.5 * (multi * single).sum()
+    first = torch.where(batch.is_part & ~batch.is_box, PART_CLICK_WEIGHT, 1.0) * weights
+    loss = (losses[:, 0] * first).sum() + 0.5 * (multi * single).sum()
     loss = loss + 0.5 * (error[:, 0] * weights + error[:, 1:].sum(1) * single).sum()
     loss = loss / total
     best = iou[:, 1:].gather(1, quality[:, 1:].argmax(1, keepdim=True))[:, 0]

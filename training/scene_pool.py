@@ -25,7 +25,7 @@ class ScenePool:
         stem = f"{size}_{capacity}.bin"
         shape = (capacity, size, size)
         self.images = _memmap(folder / f"images_{stem}", (*shape, 3))
-        self.labels = _memmap(folder / f"labels_{stem}", shape)
+        self.labels = _memmap(folder / f"labels_{stem}", (*shape, 2))
         self.count = _memmap(folder / f"count_{stem}", (8,)).view(np.int64)
 
     def fill_forever(self, library: Library, seed: int, pause: float) -> None:
@@ -39,10 +39,10 @@ class ScenePool:
             time.sleep(pause if self.count[0] >= self.capacity else 0)
 
     def sample(self, rng: Rng, batch: int, size: int) -> tuple[Array, Array]:
-        """Images [batch, size, size, 3] and labels [batch, size, size], augmented."""
+        """Images [batch, size, size, 3] and labels [batch, size, size, 2], augmented."""
         filled = min(int(self.count[0]), self.capacity)
         images = np.empty((batch, size, size, 3), np.uint8)
-        labels = np.empty((batch, size, size), np.uint8)
+        labels = np.empty((batch, size, size, 2), np.uint8)
         for i in range(batch):
             k = rng.integers(filled)
             side = int(self.size * rng.uniform(0.45, 1)) if rng.random() < 0.6 else self.size

@@ -31,7 +31,7 @@ def parse_phases(text: str) -> list[Phase]:
 
 
 def learning_rate(phase: Phase, progress: float) -> float:
-    """Warm-up over the first 4 %, then a cosine down to a tenth of the peak."""
+    """Warm-up over the first 4 %, then a cosine down to a fiftieth of the peak."""
     if progress < 0.04:
         return phase.peak_rate * (0.05 + 0.95 * progress / 0.04)
-    return phase.peak_rate * (0.1 + 0.45 * (1 + math.cos(math.pi * (progress - 0.04) / 0.96)))
+    return phase.peak_rate * (0.02 + 0.49 * (1 + math.cos(math.pi * (progress - 0.04) / 0.96)))

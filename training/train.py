@@ -70,7 +70,7 @@ def start_from(model: SamMini, args: argparse.Namespace) -> None:
 def draw_scenes(args: argparse.Namespace, pool: str) -> None:
     """Body of a process that keeps one pool fresh."""
     outlined = tuple(args.outlined) if args.outlined else None
-    library = Library(args.emoji, args.photos, args.out / "cache", outlined)
+    library = Library(args.emoji, args.photos, args.out / "cache", outlined, with_parts=True)
     pause = args.pause if pool == "small" else 4 * args.pause
     open_pool(args, pool).fill_forever(library, args.seed, pause)
 
@@ -130,7 +130,7 @@ def train(args: argparse.Namespace, rank: int) -> None:
                 group["lr"] = rate * group["share"]
             pictures, label_maps = pool.sample(rng, phase.batch, phase.size)
             embedding = model.image_encoder(normalise(pictures))
-            losses = head.losses(embedding, torch.from_numpy(label_maps))
+            losses = head.losses(embedding, torch.from_numpy(label_maps[..., 0].copy()))
             loss = torch.stack([losses[k] for k in ("query", "edge", "outline", "inside")]).sum()
             if phase.prompts:
                 passes = int(np.random.default_rng([args.seed, step]).choice(3, p=args.passes))
@@ -259,7 +259,7 @@ def main() -> None:
     spawn = multiprocessing.get_context("spawn")
     drawers = [
         spawn.Process(target=draw_scenes, args=(args, name), daemon=True)
-        for name in sorted({phase.pool for phase in args.phases})
+        for name in sorted({phase.pool for phase in args.phases[args.from_phase or 0 :]})
     ]
     trainers = [spawn.Process(target=train, args=(args, r)) for r in range(args.processes)]
     for process in (*drawers, *trainers):
