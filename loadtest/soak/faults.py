@@ -44,6 +44,8 @@ class Site:
     perform: Callable[[Trial], Verdict]
     """Sends a request and has it judged."""
     numbers: random.Random
+    is_over: Callable[[], bool]
+    """Whether the soak has ended, so that nothing is worth waiting for."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,8 @@ def all_faults() -> list[Fault]:
     ]
 
 
-def inject(site: Site, fault: Fault) -> Injected:
-    """Inject a fault and wait until the service is whole."""
+def inject(site: Site, fault: Fault) -> Injected | None:
+    """Inject a fault and wait until the service is whole; None if the soak ended before that."""
     trouble = site.ledger.open_trouble(fault.name, cuts_rest=fault.cuts_rest)
     try:
         what = fault.inject(site)
@@ -94,11 +96,13 @@ def inject(site: Site, fault: Fault) -> Injected:
         recovery_s = _wait_whole(site, since)
     finally:
         trouble.ended = time.monotonic()
+    if recovery_s is None and site.is_over():
+        return None
     return Injected(fault.name, trouble.started - site.ledger.started, what, recovery_s)
 
 
 def _wait_whole(site: Site, since: float) -> float | None:
-    while time.monotonic() - since < GIVE_UP_S:
+    while time.monotonic() - since < GIVE_UP_S and not site.is_over():
         if site.perform(site.traffic.probe()) == "right":
             ready = post(site.addresses, b"", {}, method="GET", path="/health/ready")
             if ready.status == 200:

@@ -20,6 +20,8 @@ ACCEPTED_S = 0.5
 Verdict = Literal["right", "busy", "cut by a kill", "left", "wrong"]
 VERDICTS: tuple[Verdict, ...] = ("right", "busy", "cut by a kill", "left", "wrong")
 _EXAMPLES_KEPT = 40
+_EXAMPLES_ALIKE = 3
+"""Kept of those with the same problem in the same fault."""
 
 
 @dataclass
@@ -72,7 +74,7 @@ class Ledger:
         self.rows: dict[str, Row] = {}
         self.troubles: list[Trouble] = []
         self.wrong: list[Wrong] = []
-        """The first of them."""
+        """The first of them, few that are alike."""
         self.refusal_seconds: list[float] = []
         """How long refusals for lack of capacity took."""
         self.unfinished = 0
@@ -122,10 +124,10 @@ class Ledger:
                 row.seconds.append(exchange.seconds)
             elif verdict == "busy" and exchange.status in BUSY:
                 self.refusal_seconds.append(exchange.seconds)
-            elif verdict == "wrong" and len(self.wrong) < _EXAMPLES_KEPT:
-                faults = [t.fault for t in self.troubles if t.touches(exchange)]
-                after_s = exchange.ended - self.started
-                self.wrong.append(Wrong(after_s, trial.kind, problem, ", ".join(faults)))
+            elif verdict == "wrong":
+                faults = ", ".join(t.fault for t in self.troubles if t.touches(exchange))
+                wrong = Wrong(exchange.ended - self.started, trial.kind, problem, faults)
+                self._keep_example(wrong)
             return verdict
 
     def open_trouble(self, fault: str, *, cuts_rest: bool = False) -> Trouble:
@@ -137,6 +139,11 @@ class Ledger:
 
     def _row(self, trial: Trial) -> Row:
         return self.rows.setdefault(trial.kind, Row(trial.group))
+
+    def _keep_example(self, wrong: Wrong) -> None:
+        alike = sum((w.problem, w.fault) == (wrong.problem, wrong.fault) for w in self.wrong)
+        if alike < _EXAMPLES_ALIKE and len(self.wrong) < _EXAMPLES_KEPT:
+            self.wrong.append(wrong)
 
     def _judge(self, trial: Trial, exchange: Exchange) -> tuple[Verdict, str]:
         problem = trial.problem(exchange, self.expected)

@@ -131,6 +131,8 @@ class Soak:
         self._say = say
         self._prefix = shared_memory_prefix(service.process.pid)
         self._finished = threading.Event()
+        self._fault_over = threading.Event()
+        self._fault_over.set()
         self._traffic = MixedTraffic()
         self.outcome = Outcome(plan, Ledger(learn_masks(self._addresses)))
         self._site = Site(
@@ -141,6 +143,7 @@ class Soak:
             traffic=self._traffic.good,
             perform=self._perform,
             numbers=random.Random(f"{plan.seed} faults"),
+            is_over=self._finished.is_set,
         )
         self.watch = Watch(service.process.pid, self._prefix)
 
@@ -168,6 +171,8 @@ class Soak:
                 outcome.interrupted = True
                 outcome.ledger.close()
                 self._say("interrupted: waiting for the requests under way …")
+            if not (outcome.interrupted or outcome.service_ended):
+                self._fault_over.wait()  # One that began before the end is seen through.
             self._finished.set()
             for thread in threads:
                 thread.join()
@@ -211,7 +216,11 @@ class Soak:
                 return
             if not plan.faults:
                 return
+            self._fault_over.clear()
             injected = inject(self._site, next(faults))
+            self._fault_over.set()
+            if injected is None:
+                return
             self.outcome.injected.append(injected)
             recovered = injected.recovery_s
             after = "not whole again" if recovered is None else f"whole after {recovered:.1f} s"
