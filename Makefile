@@ -12,7 +12,7 @@ REFERENCE_VENV := .venv-reference
 REFERENCE_READY := $(REFERENCE_VENV)/.ready
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-input
 
-.PHONY: help demo serve test test-reference loadtest soak bench lint lock clean
+.PHONY: help demo serve test test-reference loadtest soak bench lint audit lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -48,6 +48,9 @@ lint: $(READY) ## ruff (lint and format) and mypy --strict
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && \
 	$(BIN)/mypy ovseg gateway/ovseg_gateway client/ovseg_client loadtest/soak && \
 	for stage in model_repository/*/1/model.py; do $(BIN)/mypy "$$stage"; done
+
+audit: $(READY) ## ask a service whether a pinned package has a known vulnerability (needs internet)
+	@$(BIN)/python .ci/audit.py $(AUDIT)
 
 lock: ## write requirements.lock from pyproject.toml
 	@$(PYTHON) -m venv build/lock && build/lock/bin/python $(PIP_INSTALL) uv && \
