@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 from starlette.types import Scope
 
-LOG_ID_LIMIT = 128
-"""Characters of a log id that go into log lines and to Triton; an answer echoes all of it."""
+from ovseg.logs import log_id_now, short_log_id
 
 PARTS_OF_STAGES = {
     "preprocess": "preprocess",
@@ -36,16 +35,29 @@ class RequestContext:
     """Seconds spent in each named part."""
     cache_hit: bool | None = None
     """Whether the image's embedding was known; None where nobody can tell."""
+    timeout_s: float = float("inf")
+    """Longest time from the request's head to its answer."""
+    received_bytes: int = 0
+    """Of the body."""
+    refusal: str | None = None
+    """Why there was no result, as `GatewayError.reason` names it."""
+    token_name: str | None = None
+    """Whose bearer token the request came with; None where the settings have no tokens."""
 
     @property
     def short_log_id(self) -> str:
         """The log id as log lines and Triton get it."""
-        return self.log_id[:LOG_ID_LIMIT]
+        return short_log_id(self.log_id)
 
     @property
     def elapsed(self) -> float:
         """Seconds since the request's head arrived."""
         return time.perf_counter() - self.started
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds until the request's deadline; negative when it has passed."""
+        return self.timeout_s - self.elapsed
 
     @contextmanager
     def measure(self, part: str) -> Iterator[None]:
@@ -63,6 +75,7 @@ class RequestContext:
         log_id = payload.get("logId") if isinstance(payload, dict) else None
         if isinstance(log_id, str) and log_id and _is_unicode(log_id):
             self.log_id = log_id
+            log_id_now.set(self.short_log_id)
 
     def note_stages(
         self, stage_seconds: Mapping[str, float], cache_hit: bool | None, waited_s: float | None
@@ -98,6 +111,7 @@ def attach_context(scope: Scope) -> RequestContext:
     """Start the context of an ASGI request; `context_of` finds it again."""
     context = RequestContext()
     scope.setdefault("state", {})["context"] = context
+    log_id_now.set(context.short_log_id)
     return context
 
 

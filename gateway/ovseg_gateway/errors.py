@@ -37,13 +37,16 @@ class GatewayError(Exception):
     """A request that cannot be answered with a result; `str(error)` is the `errorMsg`."""
 
     status_code: ClassVar[int] = 500
-    headers: ClassVar[Mapping[str, str]] = {}
+    headers: Mapping[str, str] = {}
+    reason: ClassVar[str] = "failed"
+    """In metrics and logs: why there was no result."""
 
 
 class InvalidRequestError(GatewayError):
     """The request names something impossible; says which field and why."""
 
     status_code = 422
+    reason = "invalid"
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems[:PROBLEM_LIMIT])
@@ -59,16 +62,29 @@ class UnreadableBodyError(GatewayError):
     """The body is no text in an encoding that JSON allows."""
 
     status_code = 400
+    reason = "invalid"
 
     def __init__(self) -> None:
         super().__init__("There was an error parsing the body")
+
+
+class SlowBodyError(GatewayError):
+    """The body did not arrive within `OVSEG_BODY_TIMEOUT_S`."""
+
+    status_code = 408
+    headers: Mapping[str, str] = {"Connection": "close"}
+    reason = "slow_body"
+
+    def __init__(self) -> None:
+        super().__init__("The request body took too long to arrive")
 
 
 class BodyTooLargeError(GatewayError):
     """The body is larger than `OVSEG_MAX_BODY_BYTES`; the rest of it was not read."""
 
     status_code = 413
-    headers: ClassVar[Mapping[str, str]] = {"Connection": "close"}
+    headers: Mapping[str, str] = {"Connection": "close"}
+    reason = "body_too_large"
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The request body is larger than {limit} bytes")
@@ -85,13 +101,39 @@ class UnavailableError(GatewayError):
     """Triton cannot take the request now: queue full, stopping, or not reachable."""
 
     status_code = 503
-    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
+    headers: Mapping[str, str] = {"Retry-After": "1"}
+    reason = "unavailable"
+
+
+class OverloadedError(UnavailableError):
+    """More is asked for than can be answered in time; nothing was done for this request."""
+
+    reason = "overload"
+
+    def __init__(self, retry_after_s: int = 1) -> None:
+        super().__init__("The service is busy; try again later")
+        self.headers = {"Retry-After": str(max(retry_after_s, 1))}
+
+
+class RateLimitedError(GatewayError):
+    """One caller asks for more than `OVSEG_RATE_LIMIT`."""
+
+    status_code = 429
+    reason = "rate_limit"
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__("Too many requests; try again later")
+        self.headers = {"Retry-After": str(max(retry_after_s, 1))}
 
 
 class InferenceTimeoutError(GatewayError):
-    """Triton did not answer within `OVSEG_REQUEST_TIMEOUT_S`."""
+    """There was no answer within `OVSEG_REQUEST_TIMEOUT_S`, or what the request asked for."""
 
     status_code = 504
+    reason = "deadline"
+
+    def __init__(self) -> None:
+        super().__init__("The request took too long")
 
 
 def error_response(
@@ -110,6 +152,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
 async def _answer_gateway_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, GatewayError)
+    context_of(request).refusal = error.reason
     await _find_log_id(request)
     return error_response(context_of(request), error.status_code, str(error), error.headers)
 

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 from ovseg_gateway.context import RequestContext
 from ovseg_gateway.errors import InvalidRequestError
+from ovseg_gateway.heavy_work import run_heavy
 from ovseg_gateway.url_fetcher import FetchError, ImageFetcher
 
 _URL_SCHEMES = ("http://", "https://")
@@ -39,7 +40,7 @@ class ImageSource:
                     content = await self._fetcher.fetch(image)
             else:
                 with context.measure("base64"):
-                    content = decode_inline(image, self._max_bytes)
+                    content = await run_heavy(len(image), decode_inline, image, self._max_bytes)
         except (ImageSourceError, FetchError) as error:
             raise InvalidRequestError.single("body.image", str(error)) from None
         if not content:

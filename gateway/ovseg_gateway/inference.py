@@ -1,12 +1,12 @@
-"""The one call to Triton: prompts -> tensors, tensors -> masks, gRPC errors -> HTTP errors."""
+"""The one call to Triton: prompts -> tensors, tensors -> masks."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import re
+import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -17,35 +17,19 @@ from tritonclient.utils import InferenceServerException
 
 from ovseg.served_models import ENSEMBLE
 from ovseg.stage_reports import StageReports
-from ovseg_gateway.errors import (
-    InferenceFailedError,
-    InferenceTimeoutError,
-    InvalidRequestError,
-    UnavailableError,
-)
+from ovseg_gateway.admission import Admission, Place
+from ovseg_gateway.errors import InferenceTimeoutError, UnavailableError
 from ovseg_gateway.models import ModelIndexClient, ServedModels
 from ovseg_gateway.single_flight import SingleFlight
+from ovseg_gateway.triton_errors import http_error, status_of
 
 PromptType = Literal["box", "point"]
 
 # SAM's point labels (segment_anything/modeling/prompt_encoder.py).
 _POINT_LABELS = {"point": (1,), "box": (2, 3)}
 
-_FIELDS_OF_TENSORS = {
-    "image": "body.image",
-    "point_coords": "body.prompt",
-    "point_labels": "body.prompt",
-    "mask_input": "body.maskInput",
-    "multimask": "body.multimask",
-}
-# A stage's message, behind what Triton puts in front of it: "[request id: x] in ensemble 'y', ".
-_STAGE_MESSAGE = re.compile(
-    rf"(?:^|\] |', )(?P<tensor>{'|'.join(_FIELDS_OF_TENSORS)}): (?P<text>.*)\Z", re.DOTALL
-)
-
-_SHORTEST_TIMEOUT_S = 0.001
-
-logger = logging.getLogger(__name__)
+_LASTING = ("INVALID_ARGUMENT", "DEADLINE_EXCEEDED")
+"""What is not explained by a model that was unloaded."""
 
 
 class InferenceClient(ModelIndexClient, Protocol):
@@ -96,7 +80,9 @@ class _Call:
     outputs: list[str]
     request_id: str
     deadline: float
-    """In the time of `time.monotonic`."""
+    """In the time of `time.monotonic`; nothing is sent after it."""
+    place: Place | None
+    """In the queue; None: goes past it."""
 
 
 class Segmenter:
@@ -106,6 +92,8 @@ class Segmenter:
         self,
         client: InferenceClient,
         single_flight: SingleFlight,
+        admission: Admission,
+        longest_s: float,
         stage_reports: StageReports | None = None,
     ) -> None:
         """Use a connection to Triton.
@@ -113,11 +101,16 @@ class Segmenter:
         Args:
             client: the connection; `aclose` closes it.
             single_flight: who may have a new image encoded.
+            admission: who may be sent to Triton.
+            longest_s: seconds after which Triton's answer is not waited for by anybody.
             stage_reports: where the stages tell how long they took.
         """
         self._client = client
         self._models = ServedModels(client)
         self._single_flight = single_flight
+        self._admission = admission
+        self._longest_s = longest_s
+        self._abandoned: set[asyncio.Task[Segmentation]] = set()
         self._stage_reports = stage_reports
 
     async def segment(
@@ -130,12 +123,19 @@ class Segmenter:
         visualize: bool,
         request_id: str,
         timeout_s: float,
+        queued: bool = True,
     ) -> Segmentation:
         """Segment an encoded image with N rows of coordinates (pixels), one mask a row.
 
-        `model` names a served model; by default one that takes such prompts is chosen.
+        `model` names a served model; by default one that takes such prompts is chosen. With
+        `queued` false the request goes past the queue, as probes do.
+
+        If this is cancelled, or takes too long, what was not sent to Triton yet is not sent. What
+        was sent keeps its turn until Triton is done with it: Triton cannot be stopped in the middle
+        of a request, and others would only wait there instead of here.
 
         Raises:
+            OverloadedError: it would wait too long for its turn.
             InvalidRequestError: a stage found the image or the prompts impossible, or no such
                 model is served.
             UnavailableError: Triton's queue is full, it is stopping, or it cannot be reached.
@@ -145,23 +145,52 @@ class Segmenter:
         ensemble = await self._models.ensemble_for(model, prompt_type)
         names = ["counts", "size", "scores", *(["overlay"] if visualize else [])]
         inputs = [_image_input(image), *_prompt_inputs(rows, prompt_type)]
-        call = _Call(ensemble, inputs, names, request_id, time.monotonic() + timeout_s)
+        with self._admission.place() if queued else nullcontext() as place:
+            deadline = time.monotonic() + timeout_s
+            call = _Call(ensemble, inputs, names, request_id, deadline, place)
+            return await self._wait_for(image, call, model, prompt_type)
+
+    async def _wait_for(
+        self, image: bytes, call: _Call, model: str | None, prompt_type: PromptType
+    ) -> Segmentation:
+        work = asyncio.create_task(self._segment_in_turn(image, call))
         try:
-            return await asyncio.wait_for(self._segment_in_turn(image, call), timeout_s)
+            timeout_s = call.deadline - time.monotonic()
+            return await asyncio.wait_for(asyncio.shield(work), timeout_s)
         except asyncio.TimeoutError:
-            raise InferenceTimeoutError("The request took too long") from None
+            raise InferenceTimeoutError from None
         except InferenceServerException as error:
-            if ensemble == ENSEMBLE or _status(error) in ("INVALID_ARGUMENT", "DEADLINE_EXCEEDED"):
-                raise _http_error(error, request_id) from error
+            if time.monotonic() >= call.deadline:
+                raise InferenceTimeoutError from None
+            if call.ensemble == ENSEMBLE or status_of(error) in _LASTING:
+                raise http_error(error) from error
             # A model beside the default may have been unloaded since Triton was asked.
             self._models.forget()
-            if await self._models.ensemble_for(model, prompt_type) == ensemble:
-                raise _http_error(error, request_id) from error
+            if await self._models.ensemble_for(model, prompt_type) == call.ensemble:
+                raise http_error(error) from error
             raise UnavailableError("The model was unloaded; try again") from error
+        finally:
+            if not work.done():
+                self._abandon(work, call)
+
+    def _abandon(self, work: asyncio.Task[Segmentation], call: _Call) -> None:
+        if call.place is None or not call.place.runs:
+            work.cancel()
+            return
+        self._abandoned.add(work)
+
+        def forget(_: asyncio.Task[Segmentation]) -> None:
+            self._abandoned.discard(work)
+            if not work.cancelled():
+                work.exception()  # Nobody else will ask.
+
+        work.add_done_callback(forget)
 
     async def _segment_in_turn(self, image: bytes, call: _Call) -> Segmentation:
         async with self._single_flight.turn(call.ensemble, image) as turn:
-            result, stage_seconds = await self._infer(call)
+            kind = "new" if turn.is_first else "known"
+            async with call.place.turn(kind) if call.place else nullcontext():
+                result, stage_seconds = await self._infer(call)
         height, width = result.as_numpy("size").tolist()
         overlay = result.as_numpy("overlay") if "overlay" in call.outputs else None
         found = Segmentation(
@@ -177,6 +206,9 @@ class Segmenter:
         return found
 
     async def _infer(self, call: _Call) -> tuple[Any, Mapping[str, float]]:
+        rest_s = call.deadline - time.monotonic()
+        if rest_s <= 0:
+            raise InferenceTimeoutError
         reports = self._stage_reports
         # Triton hands a "sequence id" to every step of an ensemble; nothing here is a sequence.
         correlation_id = reports.open_request() if reports else 0
@@ -188,7 +220,9 @@ class Segmenter:
                 outputs=[InferRequestedOutput(name) for name in call.outputs],
                 request_id=call.request_id,
                 sequence_id=correlation_id,
-                client_timeout=max(call.deadline - time.monotonic(), _SHORTEST_TIMEOUT_S),
+                # In the queues of Triton's stages the request's own deadline holds.
+                timeout=math.ceil(rest_s * 1e6),
+                client_timeout=self._longest_s,
             )
         finally:
             if reports:
@@ -206,6 +240,8 @@ class Segmenter:
 
     async def aclose(self) -> None:
         """Close the connection, and what else is open."""
+        for work in self._abandoned:
+            work.cancel()
         await self._client.close()
         self._single_flight.close()
         if self._stage_reports:
@@ -238,24 +274,3 @@ def _prompt_inputs(rows: Sequence[Sequence[float]], prompt_type: PromptType) -> 
     kinds = InferInput("point_labels", list(labels.shape), "INT32")
     kinds.set_data_from_numpy(labels)
     return [points, kinds]
-
-
-def _http_error(error: InferenceServerException, request_id: str) -> Exception:
-    """The HTTP form of a gRPC error; what is not the caller's business goes to the log only."""
-    status = _status(error)
-    message = error.message() or ""
-    if status == "INVALID_ARGUMENT" and (found := _STAGE_MESSAGE.search(message)):
-        return InvalidRequestError.single(_FIELDS_OF_TENSORS[found["tensor"]], found["text"])
-    logger.error("inference failed, logId=%r: %s: %s", request_id, status or "no status", message)
-    if status == "INVALID_ARGUMENT":
-        return InvalidRequestError.single("body", "The model cannot take this request")
-    if status == "UNAVAILABLE":
-        return UnavailableError("The service is busy or restarting; try again")
-    if status == "DEADLINE_EXCEEDED":
-        return InferenceTimeoutError("The request took too long")
-    return InferenceFailedError()
-
-
-def _status(error: InferenceServerException) -> str:
-    """gRPC's name of the status, such as "UNAVAILABLE"; "" if there was none."""
-    return (error.status() or "").removeprefix("StatusCode.")

@@ -10,11 +10,15 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ovseg_gateway.access_log import log_access
 from ovseg_gateway.context import attach_context
 from ovseg_gateway.errors import BodyTooLargeError, InferenceFailedError, error_response
 from ovseg_gateway.metrics import Metrics
 
 logger = logging.getLogger(__name__)
+
+CALLER_LEFT = 499
+"""In metrics and logs the status where there was nobody left to answer (nginx's number)."""
 
 #: How long, and how far, a refused body is still read. A connection that is closed with unread
 #: bytes is reset, and a reset takes the refusal with it before the caller has read it.
@@ -35,22 +39,23 @@ class InstrumentationMiddleware:
             return
 
         context = attach_context(scope)
-        status = 0
+        status = sent_bytes = 0
 
         async def send_timed(message: Message) -> None:
-            nonlocal status
+            nonlocal status, sent_bytes
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message)["Server-Timing"] = context.server_timing()
+            sent_bytes += len(message.get("body", b""))
             await send(message)
 
         with self._metrics.in_flight.track_inprogress():
             try:
                 await self._app(scope, receive, send_timed)
             except ClientDisconnect:
-                logger.info("the caller left, logId=%r", context.short_log_id)
+                status, context.refusal = CALLER_LEFT, "disconnected"
             except Exception:
-                logger.exception("unhandled error, logId=%r", context.short_log_id)
+                logger.exception("unhandled error")
                 if status:
                     raise
                 failure = InferenceFailedError()
@@ -58,14 +63,7 @@ class InstrumentationMiddleware:
                 await response(scope, receive, send_timed)
             finally:
                 self._metrics.observe(_route_of(scope), status, context)
-        logger.debug(
-            "%s %s -> %d in %.1f ms, logId=%r",
-            scope["method"],
-            scope["path"],
-            status,
-            context.elapsed * 1e3,
-            context.short_log_id,
-        )
+        log_access(scope["method"], _route_of(scope), status, sent_bytes, context)
 
 
 class BodyLimitMiddleware:
@@ -96,17 +94,24 @@ class BodyLimitMiddleware:
                 raise BodyTooLargeError(self._limit)
             return message
 
-        async def send_then_drain(message: Message) -> None:
-            is_end = message["type"] == "http.response.body" and not message.get("more_body")
-            if not (is_refused and is_end):
+        async def send_checked(message: Message) -> None:
+            if is_refused:
+                await send_then_drain(message, receive, send)
+            else:
                 await send(message)
-                return
-            # The whole answer first; the server closes the connection only after the empty rest.
-            await send({**message, "more_body": True})
-            await _drain(receive)
-            await send({"type": "http.response.body", "body": b""})
 
-        await self._app(scope, receive_limited, send_then_drain)
+        await self._app(scope, receive_limited, send_checked)
+
+
+async def send_then_drain(message: Message, receive: Receive, send: Send) -> None:
+    """Send a part of a refusal; after the last one, read some of the body that nobody has read."""
+    if message["type"] != "http.response.body" or message.get("more_body"):
+        await send(message)
+        return
+    # The whole answer first; the server closes the connection only after the empty rest.
+    await send({**message, "more_body": True})
+    await _drain(receive)
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _drain(receive: Receive) -> None:

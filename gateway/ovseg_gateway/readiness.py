@@ -59,6 +59,7 @@ class Readiness:
                 visualize=False,
                 request_id="readiness",
                 timeout_s=_PROBE_TIMEOUT_S,
+                queued=False,
             )
         except InvalidRequestError as error:
             # A model without box prompts refuses them in its last stage: it does answer.

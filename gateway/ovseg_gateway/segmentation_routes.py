@@ -11,17 +11,20 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ovseg_gateway.context import context_of
+from ovseg_gateway.context import RequestContext, context_of
+from ovseg_gateway.deadlines import deadline, set_deadline, unless_caller_leaves
 from ovseg_gateway.inference import PromptType, Segmentation
 from ovseg_gateway.request_parsing import read_segmentation_request
 from ovseg_gateway.schemas import SegmentationRequest, SegmentationResponse, StatusResponse
-from ovseg_gateway.state import gateway_of
+from ovseg_gateway.state import Gateway, gateway_of
 
 PATH = "/open-vocabulary-segmentation"
 _ERRORS = {
     400: "The body is not text.",
+    408: "The body took too long to arrive.",
     413: "The body is too large.",
     422: "`errorMsg` lists what is wrong, as JSON text.",
+    429: "This caller asks too often; see Retry-After.",
     500: "The service failed.",
     503: "The service is busy or restarting; see Retry-After.",
     504: "The request took too long.",
@@ -53,19 +56,10 @@ async def segment(request: Request) -> Response:
     """Find, for each box or point, the object that it marks."""
     gateway = gateway_of(request)
     context = context_of(request)
-    parsed = await read_segmentation_request(request, gateway.settings)
-    visualize = gateway.settings.visualize if parsed.visualize is None else parsed.visualize
-    image = await gateway.images.load(parsed.image, context)
-    with context.measure("triton"):
-        segmentation = await gateway.segmenter.segment(
-            image,
-            parsed.prompt,
-            cast(PromptType, parsed.prompt_type),
-            model=parsed.model,
-            visualize=visualize,
-            request_id=context.short_log_id,
-            timeout_s=gateway.settings.request_timeout_s,
-        )
+    set_deadline(request, gateway.settings.request_timeout_s)
+    with deadline(request):
+        parsed = await read_segmentation_request(request, gateway.settings)
+        segmentation = await unless_caller_leaves(request, _segment(parsed, gateway, context))
     gateway.readiness.note_success()
     context.note_stages(segmentation.stage_seconds, segmentation.cache_hit, segmentation.waited_s)
     with context.measure("answer"):
@@ -79,6 +73,23 @@ async def segment(request: Request) -> Response:
             option=orjson.OPT_SERIALIZE_NUMPY,
         )
     return Response(content, media_type="application/json")
+
+
+async def _segment(
+    parsed: SegmentationRequest, gateway: Gateway, context: RequestContext
+) -> Segmentation:
+    gateway.admission.check()  # The body may have taken its time.
+    image = await gateway.images.load(parsed.image, context)
+    with context.measure("triton"):
+        return await gateway.segmenter.segment(
+            image,
+            parsed.prompt,
+            cast(PromptType, parsed.prompt_type),
+            model=parsed.model,
+            visualize=gateway.settings.visualize if parsed.visualize is None else parsed.visualize,
+            request_id=context.short_log_id,
+            timeout_s=context.remaining_s,
+        )
 
 
 def result_of(request: SegmentationRequest, segmentation: Segmentation) -> dict[str, Any]:

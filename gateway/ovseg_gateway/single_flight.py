@@ -16,9 +16,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from ovseg_gateway.heavy_work import run_heavy
 from ovseg_gateway.image_locks import ImageLocks
 
-_HASHED_ON_LOOP_BYTES = 1 << 20
 _SUSPENSION_S = 60.0
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,8 @@ class Turn:
     digest: bytes
     waited_s: float | None = None
     """Seconds it waited for another request; None if it did not wait."""
+    is_first: bool = True
+    """Whether its image has to be encoded, as far as anybody knows."""
 
 
 @dataclass(slots=True)
@@ -74,6 +76,7 @@ class SingleFlight:
         turn = Turn(await _digest(ensemble, image))
         flight = await self._wait(turn)
         if flight is None:
+            turn.is_first = False
             yield turn
             return
         try:
@@ -138,9 +141,7 @@ class SingleFlight:
 
 
 async def _digest(ensemble: str, image: bytes) -> bytes:
-    if len(image) > _HASHED_ON_LOOP_BYTES:
-        return await asyncio.to_thread(_digest_now, ensemble, image)
-    return _digest_now(ensemble, image)
+    return await run_heavy(len(image), _digest_now, ensemble, image)
 
 
 def _digest_now(ensemble: str, image: bytes) -> bytes:

@@ -13,6 +13,7 @@ from tritonclient.grpc.aio import InferenceServerClient
 
 from ovseg.settings import Settings
 from ovseg.stage_reports import StageReports
+from ovseg_gateway.admission import Admission
 from ovseg_gateway.image_locks import ImageLocks
 from ovseg_gateway.image_source import ImageSource
 from ovseg_gateway.inference import InferenceClient, Segmenter
@@ -34,19 +35,22 @@ class Gateway:
     segmenter: Segmenter
     images: ImageSource
     readiness: Readiness
+    admission: Admission
     draining: bool = False
     """Set before shutdown: `/health/ready` answers 503 while requests under way finish."""
 
 
 @asynccontextmanager
 async def open_gateway(
-    settings: Settings, client: InferenceClient | None
+    settings: Settings, client: InferenceClient | None, admission: Admission
 ) -> AsyncIterator[Gateway]:
     """Connect the parts; `client` replaces the connection to Triton (tests do)."""
     reports = StageReports()
     segmenter = Segmenter(
         client or InferenceServerClient(settings.triton_grpc_address),
         SingleFlight(settings.cache_size_bytes // _EMBEDDING_BYTES, _open_locks(settings)),
+        admission,
+        settings.request_timeout_s,
         reports,
     )
     fetcher = ImageFetcher(settings)
@@ -58,6 +62,7 @@ async def open_gateway(
             segmenter=segmenter,
             images=ImageSource(fetcher, settings.max_image_bytes),
             readiness=Readiness(segmenter),
+            admission=admission,
         )
     finally:
         loop.remove_reader(reports)

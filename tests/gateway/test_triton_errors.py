@@ -7,6 +7,7 @@ import logging
 import httpx
 import pytest
 
+from ovseg.logs import LogIdFilter
 from tests.gateway.conftest import StartGateway
 from tests.gateway.fake_triton import FakeTriton
 from tests.gateway.requests import IMAGE, PATH, body, problems
@@ -60,15 +61,17 @@ def test_other_failures_keep_their_cause_in_the_log(
     expected: int,
 ) -> None:
     triton.fail(status, message)
+    caplog.handler.addFilter(names_requests := LogIdFilter())
     with caplog.at_level(logging.ERROR):
         response = http.post(PATH, json=body(logId="mine"))
+    caplog.handler.removeFilter(names_requests)
 
     answer = response.json()
     assert response.status_code == answer["errorCode"] == expected
     assert answer["logId"] == "mine"
     assert message not in answer["errorMsg"]
     assert message in caplog.text
-    assert "'mine'" in caplog.text
+    assert [getattr(record, "logId", None) for record in caplog.records] == ["mine"]
     assert IMAGE not in caplog.text
     assert response.headers.get("retry-after") == ("1" if expected == 503 else None)
 
