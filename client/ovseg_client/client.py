@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import TracebackType
 
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from ovseg_client.prompts import make_prompts
 from ovseg_client.transport import PredictRequest, Transport
 
 DEFAULT_ADDRESS = "http://localhost:8080"
+TOKEN_VARIABLE = "OVSEG_TOKEN"
 
 
 class Client:
@@ -21,14 +23,27 @@ class Client:
         address: `http(s)://host:port` of the gateway, or `grpc(s)://host:port` of Triton (needs
             the extra `grpc`), which spares base64 and JSON.
         timeout: longest wait for an answer, in seconds.
+        token: for a gateway that asks for one; by default what the environment variable
+            OVSEG_TOKEN holds, if anything. It is sent to this address only.
+        ca_file: PEM file with the certificates to trust for `https` and `grpcs`, instead of the
+            usual ones.
 
     Raises:
-        ValueError: another kind of address.
+        ValueError: another kind of address, a token for Triton (which knows none), or a `ca_file`
+            without certificates.
+        OSError: `ca_file` cannot be read.
         ImportError: a gRPC address without the extra.
     """
 
-    def __init__(self, address: str = DEFAULT_ADDRESS, *, timeout: float = 120.0) -> None:
-        self._transport = _connect(address, timeout)
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        timeout: float = 120.0,
+        token: str | None = None,
+        ca_file: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self._transport = _connect(address, timeout, token, ca_file)
 
     def predict(
         self,
@@ -86,16 +101,20 @@ class Client:
         self.close()
 
 
-def _connect(address: str, timeout_s: float) -> Transport:
+def _connect(
+    address: str, timeout_s: float, token: str | None, ca_file: str | os.PathLike[str] | None
+) -> Transport:
     scheme, separator, rest = address.partition("://")
     if separator and rest and scheme in ("http", "https"):
         from ovseg_client.rest_transport import RestTransport
 
-        return RestTransport(address, timeout_s)
+        return RestTransport(address, timeout_s, token or os.environ.get(TOKEN_VARIABLE), ca_file)
     if separator and rest and scheme in ("grpc", "grpcs"):
         from ovseg_client.grpc_transport import GrpcTransport
 
-        return GrpcTransport(rest.rstrip("/"), timeout_s, tls=scheme == "grpcs")
+        if token is not None:
+            raise ValueError("Triton (grpc://) knows no tokens; use the gateway's http(s) address")
+        return GrpcTransport(rest.rstrip("/"), timeout_s, tls=scheme == "grpcs", ca_file=ca_file)
     raise ValueError(
         f"{address!r} is no address of the service: http://host:8080 or grpc://host:8001"
     )

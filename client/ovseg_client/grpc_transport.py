@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -38,10 +39,19 @@ _READY_TIMEOUT_S = 5.0
 class GrpcTransport:
     """Talks to Triton at `address`, host:port."""
 
-    def __init__(self, address: str, timeout_s: float, *, tls: bool = False) -> None:
+    def __init__(
+        self,
+        address: str,
+        timeout_s: float,
+        *,
+        tls: bool = False,
+        ca_file: str | os.PathLike[str] | None = None,
+    ) -> None:
         self._address = address
         self._timeout_s = timeout_s
-        self._client = triton.InferenceServerClient(address, ssl=tls)
+        self._client = triton.InferenceServerClient(
+            address, ssl=tls, root_certificates=None if ca_file is None else os.fspath(ca_file)
+        )
 
     def predict(self, request: PredictRequest) -> Prediction:
         """Send one request.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+import ssl
 from typing import Any
 
 import httpx
@@ -19,8 +21,19 @@ _PATH = "/open-vocabulary-segmentation"
 class RestTransport:
     """Talks to the gateway at `base_url`."""
 
-    def __init__(self, base_url: str, timeout_s: float) -> None:
-        self._http = httpx.Client(base_url=base_url, timeout=timeout_s)
+    def __init__(
+        self,
+        base_url: str,
+        timeout_s: float,
+        token: str | None = None,
+        ca_file: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self._http = httpx.Client(
+            base_url=base_url,
+            timeout=timeout_s,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            verify=True if ca_file is None else _trusting(ca_file),
+        )
 
     def predict(self, request: PredictRequest) -> Prediction:
         """Send one request.
@@ -57,6 +70,13 @@ class RestTransport:
             raise RequestTimeoutError(504, f"no answer in time ({type(error).__name__})") from error
         except httpx.TransportError as error:
             raise ConnectionFailedError(f"{self._http.base_url}: {error}") from error
+
+
+def _trusting(ca_file: str | os.PathLike[str]) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except ssl.SSLError as error:  # An OSError too, without the file's name.
+        raise ValueError(f"{ca_file}: no certificates in it ({error.reason})") from error
 
 
 def request_body(request: PredictRequest) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ovseg_gateway.errors import UnavailableError
 from ovseg_gateway.metrics import Metrics
 from ovseg_gateway.page import HOME_PAGE
 from ovseg_gateway.schemas import StatusResponse
+from ovseg_gateway.security_headers import page_response
 from ovseg_gateway.state import gateway_of
 
 router = APIRouter()
@@ -55,7 +56,7 @@ async def metrics(request: Request) -> Response:
 @router.get("/", include_in_schema=False)
 async def home() -> HTMLResponse:
     """A page for people."""
-    return HTMLResponse(HOME_PAGE)
+    return page_response(HOME_PAGE)
 
 
 def _status(request: Request, message: str) -> Response:

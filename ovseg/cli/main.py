@@ -22,6 +22,7 @@ from ovseg.cli import (
     models_command,
     predict_command,
     serve_command,
+    token_command,
 )
 
 app = typer.Typer(
@@ -40,6 +41,7 @@ app.command("models")(models_command.models)
 app.command("export")(export_command.export)
 app.command("load")(load_commands.load)
 app.command("unload")(load_commands.unload)
+app.command("token")(token_command.token)
 app.command("config")(config_command.config)
 app.add_typer(bench_command.bench, name="bench")
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from ovseg_client import Client, ConnectionFailedError, OvsegError, Prediction, Rle
+from ovseg_client.client import TOKEN_VARIABLE
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -36,6 +37,19 @@ def predict(
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="A served model, if it shall not be the server's default.")
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar=TOKEN_VARIABLE,
+            show_envvar=False,
+            help="A token, if the server asks for one. Better in the environment, as OVSEG_TOKEN: "
+            "others on this machine can read command lines.",
+        ),
+    ] = None,
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(help="PEM file with the certificates to trust for an https:// server."),
     ] = None,
     output: Annotated[
         Path | None,
@@ -67,7 +81,7 @@ def predict(
     if output is not None and output.suffix.lower() not in _JPEG_SUFFIXES:
         raise typer.BadParameter("the picture is a JPEG: name it .jpg", param_hint="--output")
     try:
-        with Client(url or _default_url()) as client:
+        with Client(url or _default_url(), token=token, ca_file=ca_file) as client:
             prediction = client.predict(
                 image,
                 boxes=boxes or None,
@@ -99,8 +113,7 @@ def shorten(text: str, characters: int = _RLE_CHARACTERS) -> str:
 
 
 def _default_url() -> str:
-    settings = get_settings()
-    return f"http://{settings.host}:{settings.port}"
+    return get_settings().gateway_url
 
 
 def _numbers(option: str, text: str, form: str) -> list[float]:
