@@ -76,7 +76,7 @@ class Ledger:
         self.wrong: list[Wrong] = []
         """The first of them, few that are alike."""
         self.refusal_seconds: list[float] = []
-        """How long refusals for lack of capacity took."""
+        """How long answers 429 and 503 took, over REST."""
         self.unfinished = 0
         """Requests that were under way when the soak was interrupted."""
         self._closed = False
@@ -122,7 +122,7 @@ class Ledger:
             row.verdicts[verdict] += 1
             if verdict == "right":
                 row.seconds.append(exchange.seconds)
-            elif verdict == "busy" and exchange.status in BUSY:
+            elif verdict == "busy" and exchange.status in (429, 503) and exchange.headers:
                 self.refusal_seconds.append(exchange.seconds)
             elif verdict == "wrong":
                 faults = ", ".join(t.fault for t in self.troubles if t.touches(exchange))

@@ -117,7 +117,7 @@ def _masks_and_times(outcome: Outcome) -> list[str]:
     if live and live.seconds:
         lines.append(f"`{LIVE}` took {_times(live.seconds)}.")
     if ledger.refusal_seconds:
-        lines.append(f"Refusals for lack of capacity took {_times(ledger.refusal_seconds)}.")
+        lines.append(f"Answers 429 and 503 took {_times(ledger.refusal_seconds)}.")
     return [" ".join(lines)]
 
 
