@@ -31,6 +31,8 @@ class Service:
     """Triton, host:port."""
     process: subprocess.Popen[str]
     """The supervisor."""
+    output_file: Path
+    """What it and the gateway print; there until it has stopped."""
 
     def stop(self) -> int:
         """Stop it as Ctrl-C does; returns the supervisor's exit code."""
@@ -84,6 +86,7 @@ def running_service(
             base_url=f"{scheme}://127.0.0.1:{chosen['OVSEG_PORT']}",
             grpc_address=f"127.0.0.1:{chosen['OVSEG_GRPC_PORT']}",
             process=process,
+            output_file=Path(written.name),
         )
         try:
             _wait_ready(process, output, time.monotonic() + timeout_s)

@@ -22,7 +22,7 @@ import ovseg.tokens
 from ovseg.cli.main import app as cli
 from ovseg.settings import Settings
 from ovseg.tokens import name_of_token, new_token, parse_token_hashes, token_hash_entry
-from tests.gateway.conftest import StartGateway
+from tests.gateway.conftest import StartGateway, served
 from tests.gateway.fake_triton import FakeTriton
 from tests.gateway.requests import IMAGE_FILE, PATH, body
 
@@ -40,7 +40,7 @@ def guarded(start_gateway: StartGateway) -> Iterator[httpx.Client]:
         yield http
 
 
-@pytest.mark.parametrize("token", [ALICE, BOB])
+@pytest.mark.parametrize("token", [ALICE, BOB], ids=["alice", "bob"])
 def test_every_known_token_opens(guarded: httpx.Client, token: str) -> None:
     assert guarded.post(PATH, json=body(), headers=bearer(token)).status_code == 200
     assert guarded.get("/metrics", headers=bearer(token)).status_code == 200
@@ -66,6 +66,7 @@ def test_every_known_token_opens(guarded: httpx.Client, token: str) -> None:
             'Bearer realm="ovseg", error="invalid_token"',
         ),
     ],
+    ids=["none", "no scheme", "basic", "empty", "cut", "unknown", "hash", "name", "no ASCII"],
 )
 def test_anything_else_is_a_401_in_the_documented_form(
     guarded: httpx.Client, triton: FakeTriton, headers: Any, challenge: str
@@ -114,8 +115,6 @@ def test_the_request_knows_whose_token_it_is(triton: FakeTriton) -> None:
     @app.get("/whoami")
     async def whoami(request: Request) -> str:
         return str(request.state.context.token_name)
-
-    from tests.gateway.conftest import served
 
     with served(app) as base_url:
         name = httpx.get(f"{base_url}/whoami", headers=bearer(BOB), trust_env=False).json()
@@ -167,6 +166,7 @@ def test_every_hash_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch
         (f"a b:{'0' * 64}", "entry 1 is not name:sha256hex"),
         (f"a:{'0' * 64},a:{'1' * 64}", "entry 2 has the name of an earlier one"),
     ],
+    ids=["a token", "a named token", "short", "bad name", "twice"],
 )
 def test_a_wrong_setting_is_told_without_quoting_it(text: str, problem: str) -> None:
     with pytest.raises(pydantic.ValidationError) as refused:
