@@ -15,22 +15,24 @@ import orjson
 from ovseg_client.images import encode_png
 
 from loadtest.soak.exchanges import JSON_HEADERS, Addresses, Exchange, grpc, post
+from loadtest.soak.hostile_server import TRAPS
 from loadtest.soak.trials import Trial
 from ovseg.bench.workload import make_photo
 
-MAX_BODY_BYTES = 4 * 1024 * 1024
-"""What the soaked service takes; its default would make large bodies the main load."""
+MAX_BODY_BYTES, MAX_IMAGE_BYTES = 4 * 1024 * 1024, 3 * 1024 * 1024
+"""What the soaked service takes; its defaults would make large bodies the main load."""
 _BOX = [[100, 100, 400, 400]]
 
 
 class BadTraffic:
     """Callers' mistakes, each in turn at random."""
 
-    def __init__(self) -> None:
+    def __init__(self, hostile_url: str) -> None:
+        """`hostile_url` is the address of a `hostile_server`."""
         self.trials = [
             *_json_mistakes(),
             *_image_mistakes(),
-            *_url_mistakes(),
+            *_url_mistakes(hostile_url),
             *_body_mistakes(),
             *_grpc_mistakes(),
         ]
@@ -74,13 +76,15 @@ def _image_mistakes() -> list[Trial]:
     return [_bad(kind, _body(image=image), "body.image") for kind, image in images.items()]
 
 
-def _url_mistakes() -> list[Trial]:
+def _url_mistakes(hostile_url: str) -> list[Trial]:
     urls = {
         "loopback URL": "http://127.0.0.1:9/photo.jpg",
         "private URL": "http://10.1.2.3/photo.jpg",
         "cloud metadata URL": "http://169.254.169.254/latest/meta-data/",
         "IPv4 in IPv6 URL": "http://[::ffff:127.0.0.1]/",
         "file URL": "file:///etc/passwd",
+        "dead URL": f"{hostile_url}/missing",
+        **{f"URL that {trap.replace('_', ' ')}": f"{hostile_url}/{trap}" for trap in TRAPS},
     }
     return [_bad(kind, _body(image=url), "body.image") for kind, url in urls.items()]
 

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from loadtest.soak.faults import Fault, all_faults
+from loadtest.soak.hostile_server import hostile_server
 from loadtest.soak.promises import broken_promises
 from loadtest.soak.report import write_report
 from loadtest.soak.run import Plan, Soak, soaked_service
@@ -68,9 +69,9 @@ def soak(
     RESULTS.mkdir(parents=True, exist_ok=True)
     try:
         screen.say(f"starting the service, which prints to {LOG} …")
-        with soaked_service(LOG, screen.say) as (service, settings):
+        with hostile_server() as url, soaked_service(LOG, screen.say) as (service, settings):
             screen.say("learning the masks of the quiet service …")
-            run = Soak(plan, service, settings, screen.say)
+            run = Soak(plan, service, settings, url, screen.say)
             with screen:
                 outcome = run.run(screen.shown(run))
     except (ServerStartError, CheckpointError, EngineError, ValueError) as error:

@@ -22,6 +22,7 @@ PROMPTS: tuple[tuple[PromptKind, int], ...] = (
     ("box", 16),
 )
 _PROMPT_WEIGHTS = (8, 6, 4, 2, 1)
+_URL_SHARE = 0.05
 SECOND_MODEL = "sam_again"
 """The default model under another name, served beside it; its masks are the same."""
 
@@ -53,7 +54,9 @@ def questions() -> dict[Question, Request]:
 class GoodTraffic:
     """Mixes the questions with ways to ask them."""
 
-    def __init__(self) -> None:
+    def __init__(self, photo_url: str) -> None:
+        """`photo_url` leads to the first of the photos."""
+        self._photo_url = photo_url
         by_photo: dict[str, list[Asked]] = {}
         for question, request in questions().items():
             by_photo.setdefault(question.photo, []).append(Asked(question, request))
@@ -63,6 +66,8 @@ class GoodTraffic:
 
     def next(self, numbers: random.Random) -> Trial:
         """Another good request."""
+        if numbers.random() < _URL_SHARE:
+            return self._by_url()
         (asked,) = numbers.choices(numbers.choice(self._by_photo), _PROMPT_WEIGHTS)
         request = replace(asked.request, picture=numbers.random() < 0.25)
         novelty = numbers.choices(("known image", "new image", "same new image"), (5, 3, 1))[0]
@@ -77,6 +82,12 @@ class GoodTraffic:
             return grpc_trial(f"gRPC, {novelty}", asked.question, request)
         model = None if way == "REST" else SECOND_MODEL
         return rest_trial(f"{way}, {novelty}", asked.question, request, model)
+
+    def _by_url(self) -> Trial:
+        asked = self._by_photo[0][0]
+        body = orjson.dumps({**orjson.loads(asked.request.body()), "image": self._photo_url})
+        send = partial(_post, body=body)
+        return Trial("REST, image by URL", "good", send, question=asked.question)
 
     def probe(self) -> Trial:
         """A request that needs every stage: a new image, and the picture."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 from loadtest.soak.bad_traffic import BadTraffic
 from loadtest.soak.exchanges import Addresses, Exchange, head, raw
 from loadtest.soak.good_traffic import GoodTraffic, questions
+from loadtest.soak.hostile_server import PHOTO
 from loadtest.soak.trials import Trial
 from ovseg.bench.workload import unseen
 
@@ -31,9 +32,10 @@ class HostileTraffic:
 class MixedTraffic:
     """What the callers of the soak send."""
 
-    def __init__(self) -> None:
-        self.good = GoodTraffic()
-        self._sources = (self.good, BadTraffic(), HostileTraffic())
+    def __init__(self, hostile_url: str) -> None:
+        """`hostile_url` is the address of a `hostile_server`."""
+        self.good = GoodTraffic(f"{hostile_url}/{PHOTO}")
+        self._sources = (self.good, BadTraffic(hostile_url), HostileTraffic())
 
     def next(self, numbers: random.Random) -> Trial:
         """Another request of any kind."""

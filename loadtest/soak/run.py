@@ -15,10 +15,11 @@ from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 from loadtest.expected_masks import ExpectedMasks
-from loadtest.soak.bad_traffic import MAX_BODY_BYTES
+from loadtest.soak.bad_traffic import MAX_BODY_BYTES, MAX_IMAGE_BYTES
 from loadtest.soak.exchanges import Addresses, Exchange, post
 from loadtest.soak.faults import Fault, Injected, Site, inject
 from loadtest.soak.good_traffic import SECOND_MODEL, grpc_trial, questions, rest_trial
+from loadtest.soak.hostile_server import ADDRESS
 from loadtest.soak.hostile_traffic import MixedTraffic
 from loadtest.soak.ledger import Ledger, Verdict
 from loadtest.soak.processes import Sample, Watch, service_processes
@@ -38,7 +39,7 @@ BACK_OFF_S = 0.1
 """What a caller waits after a request that failed."""
 CACHE_BYTES = 64 * 1024 * 1024
 """Of embeddings; so small that it is full, and forgets, after the first minute."""
-REQUEST_TIMEOUT_S = 20
+REQUEST_TIMEOUT_S, URL_TIMEOUT_S = 20, 3
 _PORTS = ("OVSEG_PORT", "OVSEG_GRPC_PORT", "OVSEG_TRITON_HTTP_PORT", "OVSEG_METRICS_PORT")
 
 Say = Callable[[str], None]
@@ -93,6 +94,9 @@ def soaked_service(log: Path, say: Say) -> Iterator[tuple[Service, Mapping[str, 
             "OVSEG_MODEL": BUNDLED_MODEL,
             "OVSEG_MODELS": SECOND_MODEL,
             "OVSEG_MAX_BODY_BYTES": str(MAX_BODY_BYTES),
+            "OVSEG_MAX_IMAGE_BYTES": str(MAX_IMAGE_BYTES),
+            "OVSEG_URL_ALLOW_NETWORKS": f"{ADDRESS}/32",
+            "OVSEG_URL_TIMEOUT_S": str(URL_TIMEOUT_S),
             "OVSEG_CACHE_SIZE_BYTES": str(CACHE_BYTES),
             "OVSEG_REQUEST_TIMEOUT_S": str(REQUEST_TIMEOUT_S),
         }
@@ -124,7 +128,26 @@ def learn_masks(addresses: Addresses) -> ExpectedMasks[Question]:
 class Soak:
     """One run against a service that is up."""
 
-    def __init__(self, plan: Plan, service: Service, settings: Mapping[str, str], say: Say) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        service: Service,
+        settings: Mapping[str, str],
+        hostile_url: str,
+        say: Say,
+    ) -> None:
+        """Learn the masks of the service while it is quiet.
+
+        Args:
+            plan: what to do.
+            service: a `soaked_service`.
+            settings: its environment.
+            hostile_url: the address of a `hostile_server`.
+            say: takes lines for the person at the terminal.
+
+        Raises:
+            ValueError: the service gives no masks to compare with.
+        """
         gateway = urlsplit(service.base_url)
         self._addresses = Addresses(gateway.hostname or "", gateway.port or 0, service.grpc_address)
         self._service = service
@@ -133,7 +156,7 @@ class Soak:
         self._finished = threading.Event()
         self._fault_over = threading.Event()
         self._fault_over.set()
-        self._traffic = MixedTraffic()
+        self._traffic = MixedTraffic(hostile_url)
         self.outcome = Outcome(plan, Ledger(learn_masks(self._addresses)))
         self._site = Site(
             pid=service.process.pid,
