@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +25,9 @@ EXAMPLE_PHOTO = PROJECT_ROOT / "examples" / "photo.jpg"
 
 ADMIN_PROTOCOLS = ("shared-memory", "model-repository", "trace", "logging")
 """Triton's protocols that change the server instead of asking it something."""
+
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+"""What an image file may be, in Pillow's names."""
 
 Port = int
 EngineName = Literal["auto", "openvino", "paddle", "onnxruntime"]
@@ -121,11 +125,20 @@ class Settings(BaseSettings):
     max_image_pixels: PositiveInt = Field(
         89_478_485, description="Largest image, width x height; checked before decoding."
     )
+    max_image_side: PositiveInt = Field(
+        65_535, description="Largest width and largest height; checked before decoding."
+    )
+    image_formats: str = Field(
+        ",".join(IMAGE_FORMATS), description="Accepted image formats, separated by commas."
+    )
     max_image_bytes: PositiveInt = Field(
         32 * 1024 * 1024, description="Largest encoded image file, sent or fetched."
     )
     max_body_bytes: PositiveInt = Field(
         48 * 1024 * 1024, description="Largest HTTP request body (base64 adds a third)."
+    )
+    body_timeout_s: PositiveFloat = Field(
+        60.0, description="Longest time for a request body to arrive; then 408."
     )
     max_prompts: PositiveInt = Field(1024, description="Most prompt rows in one request.")
     max_coordinate: PositiveFloat = Field(
@@ -142,8 +155,42 @@ class Settings(BaseSettings):
     start_timeout_s: PositiveFloat = Field(
         120.0, description="Longest time `ovseg serve` waits until Triton is ready."
     )
+    drain_delay_s: float = Field(
+        0.0,
+        ge=0,
+        description="On SIGTERM, how long requests are still taken while /health/ready is 503 "
+        "already, so that a load balancer can notice.",
+    )
     drain_timeout_s: PositiveFloat = Field(
         30.0, description="On SIGTERM, longest time to wait for requests under way."
+    )
+
+    # --- processes and crashes -------------------------------------------------------------
+    gateway_workers: PositiveInt = Field(1, description="Gateway processes.")
+    recovery_wait_s: float = Field(
+        10.0,
+        ge=0,
+        description="Longest time a request waits while a crashed process is replaced; 0: a "
+        "request that a crash ended is answered with 503 at once.",
+    )
+    restart_limit: PositiveInt = Field(
+        5, description="Failed starts of a process after which `ovseg serve` gives up, if they …"
+    )
+    restart_window_s: PositiveFloat = Field(
+        300.0, description="… happen within this time (crashes after a good start do not count)."
+    )
+    restart_backoff_s: PositiveFloat = Field(
+        0.5,
+        description="Pause before the second restart in a row, doubled for each further one (the "
+        "first has none); half of it is random.",
+    )
+    restart_backoff_limit_s: PositiveFloat = Field(
+        10.0, description="Longest pause before a restart."
+    )
+    hang_timeout_s: PositiveFloat = Field(
+        120.0,
+        description="A stage that works on one request for longer, or a tritonserver that does not "
+        "answer for so long, is killed and restarted.",
     )
 
     # --- overload (of each gateway worker) ---------------------------------------------------
@@ -182,6 +229,11 @@ class Settings(BaseSettings):
     url_allow_private: bool = Field(
         False, description="Fetch image URLs on loopback and private networks too."
     )
+    url_allow_networks: str = Field(
+        "",
+        description="Networks off the public internet that image URLs may be fetched from, such as "
+        "10.1.0.0/16, separated by commas.",
+    )
 
     # --- picture ---------------------------------------------------------------------------
     visualize: bool = Field(True, description="Draw the picture when a request does not say.")
@@ -208,6 +260,11 @@ class Settings(BaseSettings):
             limits.parse_many(value)
         return value
 
+    @field_validator("tls_cert", "tls_key", mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        return value or None  # An empty variable names no file.
+
     @field_validator("token_hashes")
     @classmethod
     def _well_formed(cls, value: str) -> str:
@@ -220,6 +277,21 @@ class Settings(BaseSettings):
         for origin in _listed(value):
             if not re.fullmatch(r"\*|https?://[^/\s*]+", origin):
                 raise ValueError(f"{origin!r} is no origin such as https://example.org:8443")
+        return value
+
+    @field_validator("image_formats")
+    @classmethod
+    def _formats(cls, value: str) -> str:
+        names = _listed(value.upper())
+        if not names or not set(names) <= set(IMAGE_FORMATS):
+            raise ValueError(f"one or more of {', '.join(IMAGE_FORMATS)}")
+        return ",".join(names)
+
+    @field_validator("url_allow_networks")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for network in _listed(value):
+            ip_network(network)
         return value
 
     @field_validator("triton_open_protocols")
@@ -252,6 +324,16 @@ class Settings(BaseSettings):
         scheme = "https" if self.tls_cert else "http"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{scheme}://{host}:{self.port}"
+
+    @property
+    def accepted_image_formats(self) -> tuple[str, ...]:
+        """The names in `image_formats`."""
+        return _listed(self.image_formats)
+
+    @property
+    def allowed_url_networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """The networks in `url_allow_networks`."""
+        return tuple(ip_network(network) for network in _listed(self.url_allow_networks))
 
     @property
     def further_models(self) -> tuple[str, ...]:

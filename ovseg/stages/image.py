@@ -8,59 +8,109 @@ and PaddleX's SAMProcessor, which both use Pillow's bilinear filter (it averages
 from __future__ import annotations
 
 import io
+import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from ovseg.settings import IMAGE_FORMATS
 from ovseg.stages.errors import InvalidInputError
+from ovseg.stages.image_guards import ends_early, refusal_of_header
 
-ALLOWED_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+MAX_SIDE = 65_535
+"""The largest that JPEG has; stages after the encoder work row by row and column by column."""
 
 # Pillow's own bomb guard would warn at this size and raise at twice of it; ours is a setting and
 # refuses before decoding, so the guard is switched off here and nowhere else decides.
 Image.MAX_IMAGE_PIXELS = None
+# Python remembers each different warning for ever, and hostile files can word them as they like.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+_TRANSPOSES = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
-def decode_image(file: bytes, max_pixels: int) -> NDArray[np.uint8]:
+def decode_image(
+    file: bytes,
+    max_pixels: int,
+    max_side: int = MAX_SIDE,
+    formats: Sequence[str] = IMAGE_FORMATS,
+) -> NDArray[np.uint8]:
     """Decode an image file into RGB pixels, EXIF orientation applied.
 
-    Alpha is dropped (not blended) as OpenCV's IMREAD_COLOR and so PaddleX do; 16-bit grey keeps
-    its high byte; of an animation the first frame is used.
+    Alpha is dropped (not blended) as OpenCV's IMREAD_COLOR and so PaddleX do; 16-bit samples keep
+    their high byte; of an animation or of several pages the first is used, and the others are not
+    looked at.
 
     Args:
-        file: an encoded image (JPEG, PNG, WebP, BMP, TIFF, GIF, PPM).
+        file: an encoded image.
         max_pixels: largest width x height; compared with the header before anything is decoded.
+        max_side: largest width and height; the same.
+        formats: which of `IMAGE_FORMATS` are accepted.
 
     Returns:
         uint8 [H, W, 3], RGB, 0-255.
 
     Raises:
-        InvalidInputError: field `image`; not an image, too large, truncated, or damaged.
+        InvalidInputError: field `image`; not an image, too large, or damaged: a file that holds
+            less than its whole picture is refused.
     """
     if not file:
         raise InvalidInputError("image", "the image file is empty")
     try:
-        image = Image.open(io.BytesIO(file), formats=ALLOWED_FORMATS)
+        image = Image.open(io.BytesIO(file), formats=tuple(formats))
     except UnidentifiedImageError:
         raise InvalidInputError(
-            "image", f"not an image in a supported format ({', '.join(ALLOWED_FORMATS)})"
+            "image", f"not an image in a supported format ({', '.join(formats)})"
         ) from None
     except Exception as error:  # Pillow's parsers raise whatever their arithmetic raises.
         raise InvalidInputError("image", f"cannot read the image's header: {error}") from None
 
+    with image:
+        _check_size(image, max_pixels, max_side)
+        try:
+            if refusal := refusal_of_header(image, file, max_pixels):
+                raise InvalidInputError("image", refusal)
+            image.load()
+            if ends_early(image, file):
+                raise InvalidInputError("image", "truncated image: a part of it is missing")
+            return np.ascontiguousarray(np.asarray(_to_rgb(_turned_upright(image))))
+        except InvalidInputError:
+            raise
+        except Exception as error:
+            raise InvalidInputError("image", f"damaged or truncated image: {error}") from None
+
+
+def _check_size(image: Image.Image, max_pixels: int, max_side: int) -> None:
     width, height = image.size
+    if width < 1 or height < 1:
+        raise InvalidInputError("image", f"{width}x{height} is no picture")
     if width * height > max_pixels:
         raise InvalidInputError(
             "image", f"{width}x{height} is over the limit of {max_pixels} pixels"
         )
+    if max(width, height) > max_side:
+        raise InvalidInputError(
+            "image", f"{width}x{height} is over the limit of {max_side} pixels a side"
+        )
+
+
+def _turned_upright(image: Image.Image) -> Image.Image:
     try:
-        image.load()
-        return np.ascontiguousarray(np.asarray(_to_rgb(ImageOps.exif_transpose(image))))
-    except InvalidInputError:
-        raise
-    except Exception as error:
-        raise InvalidInputError("image", f"damaged or truncated image: {error}") from None
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        method = _TRANSPOSES.get(orientation) if isinstance(orientation, int) else None
+    except Exception:  # An EXIF block that nobody can read turns nothing; OpenCV has it so too.
+        method = None
+    return image if method is None else image.transpose(method)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

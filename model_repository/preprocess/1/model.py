@@ -14,11 +14,16 @@ class TritonPythonModel(StageModel):
     """Runs `decode_image` and `resize_longest_side`."""
 
     def load(self, settings: Settings) -> None:
-        self._max_pixels = settings.max_image_pixels
+        self._settings = settings
         self._side = ModelManifest.load(settings.model_folder).input_size
 
     def run(self, inputs: dict[str, Array], wanted: set[str]) -> dict[str, Array]:
-        original = decode_image(inputs["image"].item(), self._max_pixels)
+        original = decode_image(
+            inputs["image"].item(),
+            self._settings.max_image_pixels,
+            self._settings.max_image_side,
+            self._settings.accepted_image_formats,
+        )
         pixels, input_size = resize_longest_side(original, self._side)
         return {
             "pixels": pixels[None],

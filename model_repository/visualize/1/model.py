@@ -18,8 +18,14 @@ class TritonPythonModel(StageModel):
         self._settings = settings
 
     def run(self, inputs: dict[str, Array], wanted: set[str]) -> dict[str, Array]:
+        pixels = decode_image(
+            inputs["image"].item(),
+            self._settings.max_image_pixels,
+            self._settings.max_image_side,
+            self._settings.accepted_image_formats,
+        )
         picture = draw_best_masks(
-            decode_image(inputs["image"].item(), self._settings.max_image_pixels),
+            pixels,
             inputs["mask_counts"],
             inputs["mask_scores"],
             Prompts(inputs["point_coords"], inputs["point_labels"]),
