@@ -22,6 +22,7 @@ LOG_ID_LIMIT = 128
 log_id_now: ContextVar[str] = ContextVar("log_id_now", default="")
 """Of the request that is being worked on; "" between requests."""
 
+_OUR_PACKAGES = ("ovseg", "ovseg_gateway")
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _UNPRINTABLE = re.compile(r"[^ -~\u00a0-\u2027\u202f-\ud7ff\ue000-\U0010ffff]")
 """Control characters, line separators of Unicode, and what changes the direction of writing."""
@@ -78,4 +79,9 @@ def configure_logging(settings: Settings) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(settings.log_level.upper())
+    level = logging.getLevelName(settings.log_level.upper())
+    # Libraries say more than is anybody's business: httpx logs the URLs that it fetches, with their
+    # passwords, and Pillow at level debug what is written in image files.
+    root.setLevel(max(level, logging.WARNING))
+    for package in _OUR_PACKAGES:
+        logging.getLogger(package).setLevel(level)
