@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ovseg.logs import configure_logging, log_id_now, short_log_id
 from ovseg.settings import Settings
 from ovseg.stage_reports import StageReporter
 from ovseg.stages.errors import InvalidInputError
@@ -37,6 +38,7 @@ class StageModel(ABC):
         # A further model's stages are named `<stage>.<model>`.
         self._reporter = StageReporter(self._name.partition(".")[0])
         settings = Settings()
+        configure_logging(settings)
         # A set that serves another model than the default names it in its configuration.
         parameters = json.loads(args["model_config"]).get("parameters", {})
         if model := parameters.get("model", {}).get("string_value"):
@@ -64,8 +66,11 @@ class StageModel(ABC):
         answers = []
         for request in requests:
             started = time.perf_counter()
+            log_id_now.set(short_log_id(request.request_id()))
             answers.append(self._answer(request))
-            self._reporter.report(request.correlation_id(), time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._reporter.report(request.correlation_id(), seconds)
+            logger.debug("stage %s took %.1f ms", self._name, seconds * 1e3)
         return answers
 
     def _answer(self, request: Any) -> Any:
@@ -87,6 +92,6 @@ class StageModel(ABC):
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), code))
         except Exception as error:
             # The client learns that it is our fault and no more; the log has the rest.
-            logger.exception("stage %s failed on request %s", self._name, request.request_id())
+            logger.exception("stage %s failed", self._name)
             message = f"stage {self._name} failed: {type(error).__name__}: {error}"
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(message))
