@@ -35,7 +35,15 @@ def soak(
         list[str] | None,
         typer.Option(help="Only faults with this in their name; may be repeated. `none`: none."),
     ] = None,
-    callers: Annotated[int, typer.Option(min=1, help="Concurrent callers.")] = 6,
+    callers: Annotated[int, typer.Option(min=1, help="Concurrent callers.")] = 5,
+    pause: Annotated[
+        float,
+        typer.Option(
+            min=0.01,
+            help="Mean seconds between a caller's requests: without a fault the callers must ask "
+            "for less than the machine can do, since then no request may be refused.",
+        ),
+    ] = 0.7,
     seed: Annotated[int, typer.Option(help="Of all that is random.")] = 1,
     out: Annotated[
         Path,
@@ -65,7 +73,7 @@ def soak(
     """
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     screen = Screen(console)
-    plan = Plan(minutes * 60.0, fault_every, callers, seed, _chosen(only))
+    plan = Plan(minutes * 60.0, fault_every, callers, pause, seed, _chosen(only))
     RESULTS.mkdir(parents=True, exist_ok=True)
     try:
         screen.say(f"starting the service, which prints to {LOG} …")

@@ -63,7 +63,7 @@ def _summary(outcome: Outcome) -> list[str]:
     interrupted = ", interrupted" if outcome.interrupted else ""
     return [
         f"{datetime.date.today().isoformat()}, {outcome.seconds / 60:.1f} minutes{interrupted}, "
-        f"{plan.callers} callers, a fault every {plan.fault_every_s:g} s, seed {plan.seed}; "
+        f"{plan.callers} callers who pause for {plan.pause_s:g} s, a fault every {plan.fault_every_s:g} s, seed {plan.seed}; "
         f"{machine['CPU']}, {machine['cores']} cores.",
         "",
         f"{ledger.sent} requests sent: {ledger.answered} answered, "

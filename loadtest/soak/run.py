@@ -35,8 +35,8 @@ LOWEST_IOU = 0.999
 LIVE = "GET /health/live"
 """The kind of the requests that must be answered throughout."""
 LIVE_EVERY_S = 0.5
-BACK_OFF_S = 0.1
-"""What a caller waits after a request that failed."""
+BACK_OFF_S = 1.0
+"""What a caller waits after a request that failed: what Retry-After usually says."""
 CACHE_BYTES = 64 * 1024 * 1024
 """Of embeddings; so small that it is full, and forgets, after the first minute."""
 REQUEST_TIMEOUT_S, URL_TIMEOUT_S = 20, 3
@@ -52,6 +52,8 @@ class Plan:
     seconds: float
     fault_every_s: float
     callers: int
+    pause_s: float
+    """Mean of a caller's pauses: together they must ask for less than the service can do."""
     seed: int
     faults: list[Fault]
 
@@ -218,8 +220,9 @@ class Soak:
     def _caller(self, number: int) -> None:
         numbers = random.Random(f"{self.outcome.plan.seed} caller {number}")
         while not self._finished.is_set():
-            if self._perform(self._traffic.next(numbers)) not in ("right", "left"):
-                self._finished.wait(BACK_OFF_S)
+            failed = self._perform(self._traffic.next(numbers)) not in ("right", "left")
+            pause_s = numbers.expovariate(1.0 / self.outcome.plan.pause_s)
+            self._finished.wait(max(pause_s, BACK_OFF_S) if failed else pause_s)
 
     def _ask_whether_alive(self) -> None:
         def send(addresses: Addresses) -> Exchange:

@@ -134,7 +134,7 @@ def test_the_time_of_warming_up_is_not_compared_and_few_samples_say_nothing() ->
 
 
 def outcome(ledger: Ledger) -> Outcome:
-    plan = Plan(seconds=60.0, fault_every_s=10.0, callers=1, seed=1, faults=[])
+    plan = Plan(seconds=60.0, fault_every_s=10.0, callers=1, pause_s=1.0, seed=1, faults=[])
     return Outcome(plan, ledger, seconds=60.0, exit_code=0)
 
 
