@@ -135,10 +135,8 @@ class Settings(BaseSettings):
         32 * 1024 * 1024, description="Largest encoded image file, sent or fetched."
     )
     max_body_bytes: PositiveInt = Field(
-        48 * 1024 * 1024, description="Largest HTTP request body (base64 adds a third)."
-    )
-    body_timeout_s: PositiveFloat = Field(
-        60.0, description="Longest time for a request body to arrive; then 408."
+        48 * 1024 * 1024,
+        description="Largest HTTP request body, inflated where compressed (base64 adds a third).",
     )
     max_prompts: PositiveInt = Field(1024, description="Most prompt rows in one request.")
     max_coordinate: PositiveFloat = Field(
@@ -150,7 +148,7 @@ class Settings(BaseSettings):
         "(seconds) may ask for less.",
     )
     body_timeout_s: PositiveFloat = Field(
-        30.0, description="Longest time in which a request's body has to arrive."
+        30.0, description="Longest time in which a request's body has to arrive; then 408."
     )
     start_timeout_s: PositiveFloat = Field(
         120.0, description="Longest time `ovseg serve` waits until Triton is ready."

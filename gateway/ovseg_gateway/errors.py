@@ -79,6 +79,27 @@ class SlowBodyError(GatewayError):
         super().__init__("The request body took too long to arrive")
 
 
+class DamagedBodyError(GatewayError):
+    """The body is not what its `Content-Encoding` says."""
+
+    status_code = 400
+    reason = "invalid"
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(f"The body is not the whole {encoding} data that Content-Encoding says")
+
+
+class UnsupportedEncodingError(GatewayError):
+    """The body is compressed in a way that is not read."""
+
+    status_code = 415
+    reason = "invalid"
+
+    def __init__(self, *supported: str) -> None:
+        super().__init__(f"Content-Encoding should be one of {', '.join(supported)}, or none")
+        self.headers = {"Accept-Encoding": ", ".join(supported)}
+
+
 class BodyTooLargeError(GatewayError):
     """The body is larger than `OVSEG_MAX_BODY_BYTES`; the rest of it was not read."""
 
@@ -124,6 +145,25 @@ class RateLimitedError(GatewayError):
     def __init__(self, retry_after_s: int) -> None:
         super().__init__("Too many requests; try again later")
         self.headers = {"Retry-After": str(max(retry_after_s, 1))}
+
+
+class RecoveringError(UnavailableError):
+    """A process of the service died and is being replaced; the same request may work soon."""
+
+    reason = "recovering"
+
+    def __init__(self) -> None:
+        super().__init__("The service is busy or restarting; try again")
+
+
+class ShuttingDownError(UnavailableError):
+    """The service is about to stop."""
+
+    headers: Mapping[str, str] = {"Retry-After": "1", "Connection": "close"}
+    reason = "shutting_down"
+
+    def __init__(self) -> None:
+        super().__init__("Shutting down")
 
 
 class InferenceTimeoutError(GatewayError):

@@ -10,6 +10,7 @@ import base64
 import logging
 import time
 
+from ovseg.server.service_status import StatusReader
 from ovseg_gateway.errors import GatewayError, InvalidRequestError
 from ovseg_gateway.inference import Segmenter
 
@@ -29,8 +30,15 @@ logger = logging.getLogger(__name__)
 class Readiness:
     """Remembers the last proof that inference works and makes a new one when it is stale."""
 
-    def __init__(self, segmenter: Segmenter) -> None:
+    def __init__(self, segmenter: Segmenter, status: StatusReader | None = None) -> None:
+        """Nothing is proven yet.
+
+        Args:
+            segmenter: runs the probe.
+            status: what the supervisor sees, if there is one beside the gateway.
+        """
         self._segmenter = segmenter
+        self._status = status
         self._proven_at = float("-inf")
         self._lock = asyncio.Lock()
 
@@ -41,22 +49,38 @@ class Readiness:
     async def is_ready(self) -> bool:
         """True after an inference within the last few seconds; runs a tiny one if there was none.
 
+        The probe's embedding is mostly cached, since encoding takes long. What it does not exercise
+        is known otherwise: a dead stage is seen by the supervisor, which has every stage answer a
+        new image before it says that all is well again, and without a supervisor by the ensemble
+        that Triton does not have while one of its stages is replaced.
+
         Concurrent callers share one probe.
         """
         async with self._lock:
+            if not await self._may_be_ready():
+                self._proven_at = float("-inf")
+                return False
             if time.monotonic() - self._proven_at > _FRESH_S and await self._probe():
                 self.note_success()
             return time.monotonic() - self._proven_at <= _FRESH_S
 
-    async def _probe(self) -> bool:
-        if not await self._segmenter.is_ready(_FLAGS_TIMEOUT_S):
+    async def is_proven_again(self) -> bool:
+        """As `is_ready`, but earlier proof does not count: something has crashed since."""
+        self._proven_at = float("-inf")
+        return await self.is_ready()
+
+    async def _may_be_ready(self) -> bool:
+        if self._status and not self._status.read().is_whole:
             return False
+        return await self._segmenter.is_ready(_FLAGS_TIMEOUT_S)
+
+    async def _probe(self) -> bool:
         try:
             await self._segmenter.segment(
                 PROBE_IMAGE,
                 _PROBE_BOX,
                 "box",
-                visualize=False,
+                visualize=True,
                 request_id="readiness",
                 timeout_s=_PROBE_TIMEOUT_S,
                 queued=False,

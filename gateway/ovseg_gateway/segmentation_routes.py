@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Awaitable
 from typing import Any, cast
 
 import orjson
@@ -20,9 +21,10 @@ from ovseg_gateway.state import Gateway, gateway_of
 
 PATH = "/open-vocabulary-segmentation"
 _ERRORS = {
-    400: "The body is not text.",
+    400: "The body is not text, or not what Content-Encoding says.",
     408: "The body took too long to arrive.",
-    413: "The body is too large.",
+    413: "The body is too large, as it was sent or when inflated.",
+    415: "The body has a Content-Encoding other than gzip and deflate.",
     422: "`errorMsg` lists what is wrong, as JSON text.",
     429: "This caller asks too often; see Retry-After.",
     500: "The service failed.",
@@ -80,8 +82,9 @@ async def _segment(
 ) -> Segmentation:
     gateway.admission.check()  # The body may have taken its time.
     image = await gateway.images.load(parsed.image, context)
-    with context.measure("triton"):
-        return await gateway.segmenter.segment(
+
+    def infer() -> Awaitable[Segmentation]:
+        return gateway.segmenter.segment(
             image,
             parsed.prompt,
             cast(PromptType, parsed.prompt_type),
@@ -90,6 +93,9 @@ async def _segment(
             request_id=context.short_log_id,
             timeout_s=context.remaining_s,
         )
+
+    with context.measure("triton"):
+        return await gateway.recovery.run(infer, parsed.model)
 
 
 def result_of(request: SegmentationRequest, segmentation: Segmentation) -> dict[str, Any]:

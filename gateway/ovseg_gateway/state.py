@@ -11,18 +11,29 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from tritonclient.grpc.aio import InferenceServerClient
 
+from ovseg.server.service_status import StatusReader
 from ovseg.settings import Settings
 from ovseg.stage_reports import StageReports
 from ovseg_gateway.admission import Admission
+from ovseg_gateway.draining import Draining
 from ovseg_gateway.image_locks import ImageLocks
 from ovseg_gateway.image_source import ImageSource
 from ovseg_gateway.inference import InferenceClient, Segmenter
 from ovseg_gateway.readiness import Readiness
+from ovseg_gateway.recovery import Recovery
 from ovseg_gateway.single_flight import SingleFlight
 from ovseg_gateway.url_fetcher import ImageFetcher
 
 _EMBEDDING_BYTES = 256 * 64 * 64 * 4
 """Of SAM's models, the largest that there are."""
+_CHANNEL = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # A restarted Triton is found soon; by default the pauses grow to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 500),
+]
 
 logger = logging.getLogger(__name__)
 
@@ -36,23 +47,28 @@ class Gateway:
     images: ImageSource
     readiness: Readiness
     admission: Admission
-    draining: bool = False
-    """Set before shutdown: `/health/ready` answers 503 while requests under way finish."""
+    recovery: Recovery
+    draining: Draining
 
 
 @asynccontextmanager
 async def open_gateway(
-    settings: Settings, client: InferenceClient | None, admission: Admission
+    settings: Settings,
+    client: InferenceClient | None,
+    admission: Admission,
+    status: StatusReader | None,
+    draining: Draining,
 ) -> AsyncIterator[Gateway]:
     """Connect the parts; `client` replaces the connection to Triton (tests do)."""
     reports = StageReports()
     segmenter = Segmenter(
-        client or InferenceServerClient(settings.triton_grpc_address),
+        client or InferenceServerClient(settings.triton_grpc_address, channel_args=_CHANNEL),
         SingleFlight(settings.cache_size_bytes // _EMBEDDING_BYTES, _open_locks(settings)),
         admission,
         settings.request_timeout_s,
         reports,
     )
+    readiness = Readiness(segmenter, status)
     fetcher = ImageFetcher(settings)
     loop = asyncio.get_running_loop()
     loop.add_reader(reports, reports.receive)
@@ -61,8 +77,10 @@ async def open_gateway(
             settings=settings,
             segmenter=segmenter,
             images=ImageSource(fetcher, settings.max_image_bytes),
-            readiness=Readiness(segmenter),
+            readiness=readiness,
             admission=admission,
+            recovery=Recovery(readiness, status, settings.recovery_wait_s),
+            draining=draining,
         )
     finally:
         loop.remove_reader(reports)

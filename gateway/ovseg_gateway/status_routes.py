@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from ovseg_gateway.context import context_of
-from ovseg_gateway.errors import UnavailableError
+from ovseg_gateway.errors import ShuttingDownError, UnavailableError
 from ovseg_gateway.metrics import Metrics
 from ovseg_gateway.page import HOME_PAGE
 from ovseg_gateway.schemas import StatusResponse
@@ -39,8 +39,8 @@ async def live(request: Request) -> Response:
 async def ready(request: Request) -> Response:
     """Whether a segmentation request would succeed now, shown by an inference."""
     gateway = gateway_of(request)
-    if gateway.draining:
-        raise UnavailableError("Shutting down")
+    if gateway.draining.is_draining:
+        raise ShuttingDownError
     if not await gateway.readiness.is_ready():
         raise UnavailableError("Triton is not ready")
     return _status(request, "Ready")

@@ -11,6 +11,7 @@ from ovseg_gateway.errors import (
     InferenceFailedError,
     InferenceTimeoutError,
     InvalidRequestError,
+    RecoveringError,
     UnavailableError,
 )
 
@@ -25,6 +26,9 @@ _FIELDS_OF_TENSORS = {
 _STAGE_MESSAGE = re.compile(
     rf"(?:^|\] |', )(?P<tensor>{'|'.join(_FIELDS_OF_TENSORS)}): (?P<text>.*)\Z", re.DOTALL
 )
+# A stub has died, or its model is being loaded again; what the gRPC library says is UNAVAILABLE.
+_CRASH_MESSAGE = re.compile(r"is not healthy|has no available versions|unknown model")
+_QUEUE_MESSAGE = re.compile(r"maximum queue size")
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +42,10 @@ def http_error(error: InferenceServerException) -> Exception:
     logger.error("inference failed: %s: %s", status or "no status", message)
     if status == "INVALID_ARGUMENT":
         return InvalidRequestError.single("body", "The model cannot take this request")
-    if status == "UNAVAILABLE":
-        return UnavailableError("The service is busy or restarting; try again")
+    if status == "UNAVAILABLE" and _QUEUE_MESSAGE.search(message):
+        return UnavailableError("The service is busy; try again")
+    if status == "UNAVAILABLE" or _CRASH_MESSAGE.search(message):
+        return RecoveringError()
     if status == "DEADLINE_EXCEEDED":
         return InferenceTimeoutError()
     return InferenceFailedError()

@@ -27,14 +27,16 @@ def serve(
 
         OVSEG_PORT=9000 OVSEG_MODEL=sam_vit_b ovseg serve
 
-    `ovseg config` lists all settings. The exit code is 0 after Ctrl-C or SIGTERM, and 1, with
-    one line that says why, when the server could not start or died.
+    `ovseg config` lists all settings. The exit code is 0 after Ctrl-C or SIGTERM, 128 + the
+    signal's number after a second one, which does not wait for requests under way, and 1, with one
+    line that says why, when a process could not be started, or be kept running.
     """
     settings = get_settings()
     try:
         if settings.model == BUNDLED_MODEL and part != "gateway":
             install_bundled_model(settings.model_dir, say=typer.echo)
-        run_server(settings, part, say=typer.echo)
+        code = run_server(settings, part, say=typer.echo)
     except (ServerStartError, ModelNotInstalledError, CheckpointError, EngineError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from None
+    raise typer.Exit(code)

@@ -13,7 +13,7 @@ models: it looks for an ensemble's steps in its repositories.)
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -111,10 +111,32 @@ class ModelControl:
             )
         self._unload_set(model)
 
-    def served(self) -> list[ServedModel]:
+    def reload(self, triton_models: Sequence[str], timeout_s: float) -> None:
+        """Replace single Triton models whose processes have died.
+
+        Triton loads the ensembles that depend on them again by itself, with the configuration that
+        they had. A load alone would do nothing: Triton believes that the model is there.
+
+        Raises:
+            ModelControlError: one of them cannot be loaded.
+        """
+        from tritonclient.utils import InferenceServerException
+
+        for name in triton_models:
+            with suppress(InferenceServerException):  # An attempt before this one unloaded it.
+                self._client.unload_model(name, client_timeout=timeout_s)
+        for name in triton_models:
+            try:
+                self._client.load_model(name, client_timeout=timeout_s)
+            except InferenceServerException as error:
+                raise ModelControlError(f"cannot load {name}: {_cause(error)}") from None
+
+    def served(self, timeout_s: float | None = None) -> list[ServedModel]:
         """Models whose ensemble is ready, the default first."""
-        names = ready_ensembles(self._client.get_inference_statistics())
-        configs = [self._client.get_model_config(name).config for name in names]
+        names = ready_ensembles(self._client.get_inference_statistics(client_timeout=timeout_s))
+        configs = [
+            self._client.get_model_config(name, client_timeout=timeout_s).config for name in names
+        ]
         return in_order(ServedModel.from_config(config) for config in configs)
 
     def _check_access(self) -> None:

@@ -1,25 +1,26 @@
-"""`ovseg serve`: Triton and the gateway, together, until told to stop.
+"""`ovseg serve`: tritonserver and the gateways, kept running together until told to stop.
 
-Stopping is in order: `/health/ready` turns 503 and the gateway takes no new connection, requests
-under way finish, then Triton stops. Triton must be last, because it fails whatever runs in it.
+The supervisor does no work of its own: it starts processes, replaces those that die
+(`triton_keeper`, `gateway_workers`), and stops them in order. Stopping: the gateways drain
+(`ovseg_gateway.draining`), then Triton stops: it would fail whatever runs in it.
 """
 
 from __future__ import annotations
 
 import signal
+import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from threading import Event, Thread
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
 from types import FrameType
 from typing import Literal
 
-from ovseg.manifest import ModelManifest
-from ovseg.server.errors import ServerStartError
-from ovseg.server.model_control import connected
-from ovseg.server.ports import check_port_free
-from ovseg.server.triton_process import TritonProcess
-from ovseg.server.warm_up import warm_up
+from ovseg.server.exposure import check_tls, exposure_warnings
+from ovseg.server.gateway_workers import GatewayWorkers
+from ovseg.server.ports import listen
+from ovseg.server.service_status import StatusWriter
+from ovseg.server.triton_keeper import TritonKeeper
 from ovseg.settings import Settings
 
 Part = Literal["all", "triton", "gateway"]
@@ -28,136 +29,145 @@ Say = Callable[[str], None]
 READY_PREFIX = "ready in "
 """Start of the line that is said once requests are answered; scripts wait for it."""
 
+_LOOK_INTERVAL_S = 0.05
+_AFTER_DRAINING_S = 5.0
+_BACKLOG = 2048
 
-class Terminated(BaseException):
-    """SIGTERM came; not an error, so not an Exception."""
 
-
-def serve(settings: Settings, part: Part, say: Say) -> None:
-    """Serve until SIGINT or SIGTERM, then stop in order.
+def serve(settings: Settings, part: Part, say: Say) -> int:
+    """Serve until SIGINT or SIGTERM, then stop in order; a second signal stops at once.
 
     Args:
         settings: everything.
-        part: both processes, or one of them (as two containers do).
+        part: all processes, or one kind of them (as two containers do).
         say: takes lines for the person at the terminal.
 
+    Returns:
+        Exit code: 0, or 128 + the signal's number if a second one cut requests off.
+
     Raises:
-        ServerStartError: something is missing, taken or broken; one line says what.
+        ServerStartError: something is missing, taken or broken, or keeps dying; one line says what.
         ModelNotInstalledError: the model of the settings is not installed.
     """
-    started = time.monotonic()
-    with _sigterm_raises():
+    if part != "triton":
+        check_tls(settings)
+    for warning in exposure_warnings(settings, part):
+        say(warning)
+    with _Signals() as signals, tempfile.TemporaryDirectory(prefix="ovseg-") as folder:
+        return _Supervisor(settings, part, say, signals, Path(folder)).run()
+
+
+class _Signals:
+    """SIGINT and SIGTERM, noted down; use as a context manager."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+        self._wake = Event()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but not through a signal."""
+        self._wake.wait(seconds)
+        self._wake.clear()
+
+    def __enter__(self) -> _Signals:
+        self._previous = {
+            number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self.seen.append(number)
+        self._wake.set()
+
+
+class _Supervisor:
+    def __init__(
+        self, settings: Settings, part: Part, say: Say, signals: _Signals, folder: Path
+    ) -> None:
+        self._settings = settings
+        self._part = part
+        self._say = say
+        self._signals = signals
+        status_file = folder / "status.json"
+        self._status = StatusWriter(status_file)
+        self._started = time.monotonic()
+        self._workers: GatewayWorkers | None = None
+        self._keeper: TritonKeeper | None = None
+        if part != "gateway":
+            self._keeper = TritonKeeper(settings, self._status, say)
+        if part != "triton":
+            listener = listen(settings.host, settings.port, "OVSEG_PORT", _BACKLOG)
+            # A gateway alone has no supervisor of Triton to tell it what works.
+            told = status_file if self._keeper else None
+            self._workers = GatewayWorkers(settings, listener, self._status, folder, told, say)
+
+    def run(self) -> int:
         try:
-            if part == "gateway":
-                check_port_free(settings.host, settings.port, "OVSEG_PORT")
-                _run_gateway(settings, None, lambda: say(_gateway_ready(settings, started)))
-                return
-            manifest = ModelManifest.load(settings.model_folder)
-            if part == "all":
-                check_port_free(settings.host, settings.port, "OVSEG_PORT")
-            with TritonProcess(settings) as triton:
-                say(f"starting Triton with {manifest.name} ({manifest.parameters / 1e6:.1f} M) …")
-                triton.start()
-                triton.wait_ready()
-                _load_and_warm_up(settings, say)
-                if part == "triton":
-                    say(_triton_ready(settings, started))
-                    _wait_for_end(triton)
-                else:
-                    _run_gateway(settings, triton, lambda: say(_all_ready(settings, started)))
-        except (KeyboardInterrupt, Terminated):
-            pass
-        say("stopped")
+            if self._keeper:
+                self._keeper.start()
+            self._keep_running()
+            return self._stop_in_order()
+        finally:
+            if self._workers:
+                self._workers.kill()
+            if self._keeper:
+                self._keeper.kill()
 
+    def _keep_running(self) -> None:
+        is_announced = False
+        while not self._signals.seen:
+            if self._workers:
+                self._workers.check()
+            if self._keeper and self._keeper.failure:
+                raise self._keeper.failure
+            if not is_announced and self._is_ready():
+                is_announced = True
+                self._say(_ready_lines(self._settings, self._part, self._started))
+            self._signals.wait(_LOOK_INTERVAL_S)
 
-def _load_and_warm_up(settings: Settings, say: Say) -> None:
-    from tritonclient.utils import InferenceServerException
-
-    with connected(settings.triton_grpc_address) as control:
-        served = [control.load(settings, settings.model, is_default=True)]
-        for model in settings.further_models:
-            say(f"loading {model} …")
-            served.append(control.load(settings, model))
-    say("warming up …")
-    for served_model in served:
-        try:
-            warm_up(settings.triton_grpc_address, served_model, settings.start_timeout_s)
-        except InferenceServerException as error:
-            raise ServerStartError(
-                f"the first inference of {served_model.name} failed: {error.message()}"
-            ) from None
-
-
-def _wait_for_end(triton: TritonProcess) -> None:
-    while triton.poll() is None:
-        time.sleep(0.2)
-    raise _ended(triton)
-
-
-def _ended(triton: TritonProcess) -> ServerStartError:
-    return ServerStartError(
-        f"tritonserver ended with exit code {triton.poll()}: {triton.failure_cause()}"
-    )
-
-
-def _run_gateway(
-    settings: Settings, triton: TritonProcess | None, on_ready: Callable[[], None]
-) -> None:
-    """Run the gateway in this process until a signal, or until Triton ends."""
-    import uvicorn
-    from ovseg_gateway.app import create_app, start_draining
-
-    app = create_app(settings)
-
-    class GatewayServer(uvicorn.Server):
-        async def startup(self, sockets: object = None) -> None:
-            await super().startup(sockets)  # type: ignore[arg-type]
-            if self.started:
-                on_ready()
-
-        async def shutdown(self, sockets: object = None) -> None:
-            start_draining(app)
-            await super().shutdown(sockets)  # type: ignore[arg-type]
-
-    server = GatewayServer(
-        uvicorn.Config(
-            app,
-            host=settings.host,
-            port=settings.port,
-            log_level=settings.log_level if settings.log_level != "info" else "warning",
-            access_log=False,
-            timeout_graceful_shutdown=int(settings.drain_timeout_s),
+    def _is_ready(self) -> bool:
+        return (self._keeper is None or self._keeper.ready.is_set()) and (
+            self._workers is None or self._workers.are_ready
         )
-    )
-    finished = Event()
 
-    def watch() -> None:
-        while not finished.wait(0.2):
-            if triton is not None and triton.poll() is not None:
-                server.should_exit = True
-                return
+    def _stop_in_order(self) -> int:
+        settings = self._settings
+        if self._workers:
+            self._workers.drain()
+            drained = time.monotonic() + settings.drain_delay_s + settings.drain_timeout_s
+            while self._workers.are_running and time.monotonic() < drained + _AFTER_DRAINING_S:
+                if len(self._signals.seen) > 1:
+                    return self._stop_at_once()
+                self._signals.wait(_LOOK_INTERVAL_S)
+        if self._keeper:
+            self._keeper.stop()
+            while self._keeper.is_running:
+                if len(self._signals.seen) > 1:
+                    return self._stop_at_once()
+                self._signals.wait(_LOOK_INTERVAL_S)
+        self._say("stopped")
+        return 0
 
-    watcher = Thread(target=watch, name="triton-watcher", daemon=True)
-    watcher.start()
-    try:
-        server.run()
-    finally:
-        finished.set()
-        watcher.join()
-    if triton is not None and triton.poll() is not None:
-        raise _ended(triton)
+    def _stop_at_once(self) -> int:
+        if self._workers:
+            self._workers.drain()  # The second time: they answer 503 to all that they have.
+            deadline = time.monotonic() + _AFTER_DRAINING_S
+            while self._workers.are_running and time.monotonic() < deadline:
+                time.sleep(_LOOK_INTERVAL_S)
+        self._say("stopped at once")
+        return 128 + self._signals.seen[1]
 
 
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    def on_sigterm(_signal: int, _frame: FrameType | None) -> None:
-        raise Terminated
-
-    previous = signal.signal(signal.SIGTERM, on_sigterm)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+def _ready_lines(settings: Settings, part: Part, started: float) -> str:
+    if part == "gateway":
+        return _gateway_ready(settings, started)
+    if part == "triton":
+        return _triton_ready(settings, started)
+    return _all_ready(settings, started)
 
 
 def _gateway_ready(settings: Settings, started: float) -> str:
@@ -187,9 +197,10 @@ def _all_ready(settings: Settings, started: float) -> str:
 
 def curl_example(settings: Settings) -> str:
     """A line to paste into a shell in the project's folder."""
+    token = '-H "Authorization: Bearer $OVSEG_TOKEN" ' if settings.token_hashes else ""
     return (
         '  (printf \'{"promptType":"box","visualize":false,"prompt":[[150,12,300,150]],'
         '"image":"\'; base64 -w0 examples/photo.jpg; printf \'"}\') | \\\n'
         f"  curl -sS {settings.gateway_url}/open-vocabulary-segmentation "
-        "-H 'Content-Type: application/json' -d @-"
+        f"-H 'Content-Type: application/json' {token}-d @-"
     )

@@ -8,7 +8,6 @@ empty tensors without any error.
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import os
 import re
@@ -18,10 +17,12 @@ import sys
 import sysconfig
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from ovseg.server.child_process import die_with_parent, how_it_ended, oom_kills
 from ovseg.server.errors import ServerStartError
 from ovseg.server.model_control import TRITON_MODELS, rendered_repository
 from ovseg.server.ports import check_port_free
@@ -35,13 +36,16 @@ from ovseg.settings import Settings
 
 LOG_FILE_NAME = "triton.log"
 STOP_TIMEOUT_S = 15.0
-_PR_SET_PDEATHSIG = 1
 _FIRST_LOG_TIMEOUT_S = 10.0
 _LOG_LINE = re.compile(rb"^[IWE]\d{4} ", re.MULTILINE)
 # "failed to load 'x' version 1: Internal: ValueError: why\n\nAt:\n  file(line)…", newlines escaped.
 _STAGE_FAILURE = re.compile(
     r"failed to load '(?P<stage>\w+)' version \d+: \w+: (?P<cause>.*?)(?:\\n|\"?$)", re.MULTILINE
 )
+
+
+class TritonKilledError(ServerStartError):
+    """A signal ended tritonserver while it started: no fault of the settings or the models."""
 
 
 class TritonProcess:
@@ -57,6 +61,7 @@ class TritonProcess:
         self._run_directory = tempfile.TemporaryDirectory(prefix="ovseg-")
         self._shm_prefix = shared_memory_prefix(os.getpid())
         self._admin_secret = ""
+        self._oom_kills_before = oom_kills()
 
     @property
     def log_file(self) -> Path:
@@ -91,18 +96,33 @@ class TritonProcess:
                 stderr=subprocess.STDOUT,
                 # Ctrl-C goes to us alone, so that requests can drain before Triton stops.
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
         self._blank_admin_secret(self._process)
+
+    @property
+    def pid(self) -> int:
+        """Of tritonserver, once it is started; its stubs are its children."""
+        assert self._process is not None
+        return self._process.pid
 
     def poll(self) -> int | None:
         """The exit code if the process has ended, else None."""
         return self._process.poll() if self._process else None
 
+    def end_cause(self) -> str:
+        """How it ended and, unless somebody killed it, what its log says."""
+        code = self.poll()
+        ended = f"tritonserver {how_it_ended(code or 0, self._oom_kills_before)}"
+        if code == -signal.SIGKILL:
+            return ended  # It could not write why.
+        return f"{ended}: {self.failure_cause()}"
+
     def wait_ready(self) -> None:
         """Wait until Triton says that it and all its models are ready.
 
         Raises:
+            TritonKilledError: a signal ended it.
             ServerStartError: it ended or is not ready within `start_timeout_s`; the message
                 carries the cause from Triton's log.
         """
@@ -113,9 +133,8 @@ class TritonProcess:
         with triton.InferenceServerClient(address) as client:
             while True:
                 if (code := self.poll()) is not None:
-                    raise ServerStartError(
-                        f"tritonserver ended with exit code {code}: {self.failure_cause()}"
-                    )
+                    error = TritonKilledError if code < 0 else ServerStartError
+                    raise error(self.end_cause())
                 try:
                     if client.is_server_ready(client_timeout=1.0):
                         return
@@ -142,17 +161,24 @@ class TritonProcess:
 
     def stop(self) -> None:
         """Stop the server and its stubs, and clean up; may be called more than once."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                os.killpg(self._process.pid, signal.SIGKILL)
-                self._process.wait()
+        if self._process is not None:
+            if self._process.poll() is None:
+                self._process.send_signal(signal.SIGTERM)
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(STOP_TIMEOUT_S)
+            self.kill()
+            self._process.wait()
         if self._admin_secret:
             forget_secret(self._settings.grpc_port)
         remove_regions(self._shm_prefix)
         self._run_directory.cleanup()
+
+    def kill(self) -> None:
+        """Kill the server and all its stubs at once; `stop` cleans up. Any thread may call this."""
+        if self._process is not None:
+            # They are a process group of their own, which outlives its leader.
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def __enter__(self) -> TritonProcess:
         return self
@@ -257,8 +283,3 @@ def link_python_backend(wheel: Path, backends: Path) -> None:
     source = wheel / "tritonserver/backends/python"
     for file in (source / "libtriton_python.so", source / "triton_python_backend_utils.py", stub):
         (python_backend / file.name).symlink_to(file)
-
-
-def _die_with_parent() -> None:
-    # Runs in the child between fork and exec: if the supervisor is killed, Triton stops too.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

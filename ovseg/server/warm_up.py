@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 import numpy as np
 from PIL import Image
@@ -13,13 +14,15 @@ from ovseg.served_models import ServedModel
 def warm_up(address: str, model: ServedModel, timeout_s: float) -> None:
     """Run every stage of a served model once, before it is called ready.
 
+    The image is another one each time, or Triton's cache would spare the first two stages the run.
+
     Raises:
         tritonclient.utils.InferenceServerException: a stage failed.
     """
     import tritonclient.grpc as triton
 
     file = io.BytesIO()
-    Image.new("RGB", (64, 48), (127, 127, 127)).save(file, "PNG")
+    Image.frombytes("RGB", (4, 3), os.urandom(36)).resize((64, 48)).save(file, "PNG")
     image = triton.InferInput("image", [1], "BYTES")
     image.set_data_from_numpy(np.array([file.getvalue()], np.object_))
     outputs = [triton.InferRequestedOutput(name) for name in ("counts", "size", "overlay")]

@@ -47,13 +47,14 @@ def test_a_stages_complaint_names_the_field(
         ("UNAVAILABLE", "Exceeds maximum queue size", 503),
         ("UNAVAILABLE", "failed to connect to all addresses", 503),
         ("DEADLINE_EXCEEDED", "Deadline Exceeded", 504),
-        ("INTERNAL", "Stub process is not healthy", 500),
-        ("NOT_FOUND", "unknown model", 500),
+        ("INTERNAL", "Stub process is not healthy", 503),
+        ("INTERNAL", "no reason given", 500),
+        ("NOT_FOUND", "Request for unknown model", 503),
         ("INVALID_ARGUMENT", "unexpected shape for input 'image'", 422),
     ],
 )
 def test_other_failures_keep_their_cause_in_the_log(
-    http: httpx.Client,
+    start_gateway: StartGateway,
     triton: FakeTriton,
     caplog: pytest.LogCaptureFixture,
     status: str,
@@ -62,7 +63,7 @@ def test_other_failures_keep_their_cause_in_the_log(
 ) -> None:
     triton.fail(status, message)
     caplog.handler.addFilter(names_requests := LogIdFilter())
-    with caplog.at_level(logging.ERROR):
+    with caplog.at_level(logging.ERROR), start_gateway(recovery_wait_s=0) as http:
         response = http.post(PATH, json=body(logId="mine"))
     caplog.handler.removeFilter(names_requests)
 

@@ -1,0 +1,98 @@
+"""A request and a process that crashes: it waits until the process is replaced, and is tried again.
+
+That is safe, since a segmentation changes nothing. It is tried again once only: a request that ends
+its stage twice is probably the cause. Nobody waits longer than `recovery_wait_s` after the trouble
+began, so that a service that stays broken refuses at once.
+
+Beside a supervisor its status file says what works; a gateway alone finds out by probes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from ovseg.server.service_status import StatusReader
+from ovseg_gateway.errors import InvalidRequestError, RecoveringError
+from ovseg_gateway.readiness import Readiness
+
+_NOTICE_S = 0.3
+"""After which the supervisor surely knows of a crash."""
+_POLL_S = 0.05
+_PROBE_INTERVAL_S = 0.2
+
+Result = TypeVar("Result")
+
+logger = logging.getLogger(__name__)
+
+
+class Recovery:
+    """Wraps inference."""
+
+    def __init__(self, readiness: Readiness, status: StatusReader | None, wait_s: float) -> None:
+        """Nothing is known to be broken yet.
+
+        Args:
+            readiness: probes, where there is no supervisor.
+            status: what the supervisor says, if there is one.
+            wait_s: longest time to wait after the trouble began.
+        """
+        self._readiness = readiness
+        self._status = status
+        self._wait_s = wait_s
+        self._broken_since: float | None = None
+
+    async def run(self, infer: Callable[[], Awaitable[Result]], model: str | None) -> Result:
+        """Do it, if need be twice; `model` is the served model that the request names, if any.
+
+        Raises:
+            RecoveringError: a crash ended it again, or nothing works for longer than `wait_s`.
+        """
+        if self._status:
+            await self._until_whole(self._status, model)
+        try:
+            result = await infer()
+        except RecoveringError as error:
+            logger.warning("a crash ended a request, which is tried again")
+            await self._until_recovered(error, model)
+        except InvalidRequestError as error:
+            # A model is not listed while one of its stages is being replaced.
+            if not (self._status and self._status.read().is_broken_for(model)):
+                raise
+            await self._until_recovered(error, model)
+        else:
+            self._broken_since = None
+            return result
+        return await infer()
+
+    async def _until_recovered(self, error: Exception, model: str | None) -> None:
+        if self._wait_s == 0:
+            raise error
+        self._note_trouble()
+        if self._status:
+            await asyncio.sleep(_NOTICE_S)
+            await self._until_whole(self._status, model)
+            return
+        while not await self._readiness.is_proven_again():
+            self._check_patience()
+            await asyncio.sleep(_PROBE_INTERVAL_S)
+        self._broken_since = None
+
+    async def _until_whole(self, status: StatusReader, model: str | None) -> None:
+        while status.read().is_broken_for(model):
+            self._note_trouble()
+            self._check_patience()
+            await asyncio.sleep(_POLL_S)
+        self._broken_since = None
+
+    def _note_trouble(self) -> None:
+        if self._broken_since is None:
+            self._broken_since = time.monotonic()
+
+    def _check_patience(self) -> None:
+        since = self._broken_since
+        if since is not None and time.monotonic() - since >= self._wait_s:
+            raise RecoveringError

@@ -1,0 +1,116 @@
+"""The processes of Triton's python backend, one stub for each instance of a stage.
+
+Triton does not notice that a stub has died: it goes on calling the model ready, and every request
+then takes a second and fails. A dead stub stays a zombie until its model is unloaded, and a stub
+whose model was unloaded in order is waited for, so that a zombie tells a crash.
+
+Measured (tritonserver 2.51.0): unload and load brings the model back, and the ensembles that depend
+on it with it, in about a second. A request that was in the stub when it died never ends inside
+Triton, whose old instance then stays in "UNLOADING" for good, with its shared memory; that does not
+hinder the new one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from ovseg.server.child_process import process_state
+
+_STUB_NAME = "triton_python_backend_stub"
+_SCAN_INTERVAL_S = 0.5
+_STOPPED_LIMIT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stub:
+    """A stub process."""
+
+    pid: int
+    start_time: int
+    triton_model: str
+    """Name of its Triton model, such as `sam_encoder` or `sam_encoder.sam_vit_b`."""
+    region: str
+    """Name of its shared memory in /dev/shm."""
+
+    @property
+    def stage(self) -> str:
+        """The stage's plain name."""
+        return self.triton_model.partition(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadStub:
+    """A stub that died, and how."""
+
+    stub: Stub
+    exit_code: int
+    """Negative: minus the signal's number."""
+
+
+class StubWatch:
+    """Knows the stubs of one tritonserver."""
+
+    def __init__(self, triton_pid: int) -> None:
+        self._triton = psutil.Process(triton_pid)
+        self._stubs: dict[int, Stub] = {}
+        self._stopped_since: dict[int, float] = {}
+        self._scanned_at = float("-inf")
+
+    def scan(self) -> None:
+        """Look for new stubs now."""
+        self._scanned_at = time.monotonic()
+        with suppress(psutil.Error):
+            for child in self._triton.children():
+                if child.pid not in self._stubs and (stub := _stub_of(child)):
+                    self._stubs[stub.pid] = stub
+
+    def dead(self) -> list[DeadStub]:
+        """Stubs that died since the last call; a stopped one (SIGSTOP) is killed first."""
+        if time.monotonic() - self._scanned_at > _SCAN_INTERVAL_S:
+            self.scan()
+        found = []
+        for stub in list(self._stubs.values()):
+            state = process_state(stub.pid)
+            if state is None or state.start_time != stub.start_time:
+                del self._stubs[stub.pid]  # Its model was unloaded, and Triton waited for it.
+            elif state.letter == "Z":
+                exit_code = os.waitstatus_to_exitcode(state.wait_status)
+                if exit_code == 0 and not self._is_left_alone(stub):
+                    continue
+                del self._stubs[stub.pid]
+                found.append(DeadStub(stub, exit_code))
+            elif state.letter == "T":
+                if self._is_left_alone(stub):
+                    os.kill(stub.pid, signal.SIGKILL)
+            else:
+                self._stopped_since.pop(stub.pid, None)
+        return found
+
+    def _is_left_alone(self, stub: Stub) -> bool:
+        """Whether it has been like this for a while: nobody has waited for it or woken it."""
+        since = self._stopped_since.setdefault(stub.pid, time.monotonic())
+        return time.monotonic() - since > _STOPPED_LIMIT_S
+
+
+def _stub_of(process: psutil.Process) -> Stub | None:
+    # triton_python_backend_stub MODEL_FILE REGION …
+    try:
+        arguments = process.cmdline()
+    except psutil.Error:
+        return None
+    state = process_state(process.pid)
+    if len(arguments) < 3 or Path(arguments[0]).name != _STUB_NAME or state is None:
+        return None
+    return Stub(
+        pid=process.pid,
+        start_time=state.start_time,
+        triton_model=Path(arguments[1]).parts[-3],
+        region=arguments[2],
+    )
