@@ -164,14 +164,16 @@ def _burst(site: Site) -> str:
     def caller(seed: float) -> list[Verdict]:
         numbers = random.Random(seed)
         trials = [site.traffic.next(numbers) for _ in range(BURST_REQUESTS)]
-        return [
-            site.perform(replace(trial, kind=f"burst, {trial.protocol}", group="hostile"))
-            for trial in trials
-        ]
+        return [site.perform(_of_burst(trial)) for trial in trials]
 
     with ThreadPoolExecutor(BURST_CALLERS) as pool:
         verdicts = [verdict for found in pool.map(caller, seeds) for verdict in found]
     return f"{verdicts.count('right')} of {len(verdicts)} answered, {verdicts.count('busy')} busy"
+
+
+def _of_burst(trial: Trial) -> Trial:
+    kind = f"burst, {trial.protocol}"
+    return replace(trial, kind=kind, group="hostile", in_burst=trial.protocol == "REST")
 
 
 def _leave(site: Site) -> str:

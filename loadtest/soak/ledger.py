@@ -12,8 +12,9 @@ from loadtest.expected_masks import ExpectedMasks
 from loadtest.soak.exchanges import Exchange
 from loadtest.soak.trials import BUSY, Group, Question, Trial
 
-SETTLE_S = 2.0
-"""After recovery, requests that waited through the fault may still end in a refusal."""
+SETTLE_S = 10.0
+"""So long after recovery, requests may still be refused: some waited through the fault, and after
+a burst the gateway lets nobody wait for long until the burst is past."""
 ACCEPTED_S = 0.5
 """A connection made this long after a worker was killed may still have been given to it."""
 
@@ -76,7 +77,7 @@ class Ledger:
         self.wrong: list[Wrong] = []
         """The first of them, few that are alike."""
         self.refusal_seconds: list[float] = []
-        """How long answers 429 and 503 took, over REST."""
+        """How long refusals of a burst's requests took."""
         self.unfinished = 0
         """Requests that were under way when the soak was interrupted."""
         self._closed = False
@@ -122,7 +123,7 @@ class Ledger:
             row.verdicts[verdict] += 1
             if verdict == "right":
                 row.seconds.append(exchange.seconds)
-            elif verdict == "busy" and exchange.status in (429, 503) and exchange.headers:
+            elif verdict == "busy" and exchange.status in (429, 503) and trial.in_burst:
                 self.refusal_seconds.append(exchange.seconds)
             elif verdict == "wrong":
                 faults = ", ".join(t.fault for t in self.troubles if t.touches(exchange))

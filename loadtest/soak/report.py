@@ -63,7 +63,8 @@ def _summary(outcome: Outcome) -> list[str]:
     interrupted = ", interrupted" if outcome.interrupted else ""
     return [
         f"{datetime.date.today().isoformat()}, {outcome.seconds / 60:.1f} minutes{interrupted}, "
-        f"{plan.callers} callers who pause for {plan.pause_s:g} s, a fault every {plan.fault_every_s:g} s, seed {plan.seed}; "
+        f"{plan.callers} callers who pause for {plan.pause_s:g} s, a fault every "
+        f"{plan.fault_every_s:g} s, seed {plan.seed}; "
         f"{machine['CPU']}, {machine['cores']} cores.",
         "",
         f"{ledger.sent} requests sent: {ledger.answered} answered, "
@@ -117,7 +118,7 @@ def _masks_and_times(outcome: Outcome) -> list[str]:
     if live and live.seconds:
         lines.append(f"`{LIVE}` took {_times(live.seconds)}.")
     if ledger.refusal_seconds:
-        lines.append(f"Answers 429 and 503 took {_times(ledger.refusal_seconds)}.")
+        lines.append(f"Refusals in bursts took {_times(ledger.refusal_seconds)}.")
     return [" ".join(lines)]
 
 

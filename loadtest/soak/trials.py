@@ -43,6 +43,9 @@ class Trial:
     """Whether the service may hang up without an answer (half-closed connections, garbage)."""
     never_busy: bool = False
     """Whether it must be answered in the middle of a fault, too."""
+    in_burst: bool = False
+    """Whether it is one of many sent at once over REST, so that a refusal's time is the gateway's
+    alone."""
     protocol: Protocols = "REST"
 
     def problem(self, exchange: Exchange, expected: ExpectedMasks[Question]) -> str | None:
