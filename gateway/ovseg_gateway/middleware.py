@@ -80,22 +80,23 @@ class BodyLimitMiddleware:
 
         declared = Headers(scope=scope).get("content-length", "")
         received = 0
-        is_refused = False
+        is_refused = is_complete = False
 
         async def receive_limited() -> Message:
-            nonlocal received, is_refused
-            if declared.isdecimal() and int(declared) > self._limit:
+            nonlocal received, is_refused, is_complete
+            if is_refused or (declared.isdecimal() and int(declared) > self._limit):
                 is_refused = True
                 raise BodyTooLargeError(self._limit)
             message = await receive()
             received += len(message.get("body", b""))
+            is_complete = not message.get("more_body", False)
             if received > self._limit:
                 is_refused = True
                 raise BodyTooLargeError(self._limit)
             return message
 
         async def send_checked(message: Message) -> None:
-            if is_refused:
+            if is_refused and not is_complete:
                 await send_then_drain(message, receive, send)
             else:
                 await send(message)

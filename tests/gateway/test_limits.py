@@ -68,6 +68,17 @@ def test_a_body_of_unknown_length_is_refused_while_it_streams_in(
     assert triton.calls == []
 
 
+def test_a_body_that_is_too_long_by_its_last_bytes_is_refused_at_once(
+    start_gateway: StartGateway,
+) -> None:
+    with start_gateway(max_body_bytes=1000) as http:
+        started = time.monotonic()
+        response = http.post(PATH, content=iter([b" " * 600, b" " * 600]))
+
+    assert response.status_code == 413
+    assert time.monotonic() - started < 5
+
+
 def test_a_body_of_exactly_the_limit_is_read(start_gateway: StartGateway) -> None:
     with start_gateway(max_body_bytes=1000) as http:
         text = b'{"logId": "x"}'.ljust(1000)
@@ -89,3 +100,37 @@ def test_an_image_file_larger_than_the_limit_is_refused(
     assert accepted.status_code == 200
     assert locations(refused) == ["body.image"]
     assert len(triton.calls) == 1
+
+
+def test_a_body_that_stops_coming_is_refused_with_408(start_gateway: StartGateway) -> None:
+    with start_gateway(body_timeout_s=0.3) as http:
+        address = (http.base_url.host, http.base_url.port or 80)
+        with socket.create_connection(address, timeout=5) as connection:
+            connection.sendall(
+                f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                'Content-Length: 1000\r\n\r\n{"logId":'.encode()
+            )
+            started = time.monotonic()
+            answer = b"".join(iter(lambda: connection.recv(4096), b""))
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"errorCode":408' in answer
+    assert 0.1 < time.monotonic() - started < 5
+
+
+def test_a_body_that_drips_in_is_refused_with_408(start_gateway: StartGateway) -> None:
+    def dripping() -> Iterator[bytes]:
+        for _ in range(200):
+            time.sleep(0.02)
+            yield b" "
+
+    with start_gateway(body_timeout_s=0.3) as http:
+        started = time.monotonic()
+        try:
+            response = http.post(PATH, content=dripping())
+        except httpx.WriteError:
+            response = None
+        took = time.monotonic() - started
+
+    assert took < 3.5  # all of it would take 4 s
+    assert response is None or response.status_code == 408
