@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 # Not routed to the outside although Python's `is_global` says otherwise.
 _REFUSED_IPV4 = (
@@ -17,6 +18,20 @@ _REFUSED_IPV6 = (
     IPv6Network("2001:db8::/32"),  # documentation
     IPv6Network("3fff::/20"),  # documentation (RFC 9637)
 )
+# RFC 5214: in the lower half of any IPv6 address, these 32 bits (the 0x0200 bit aside) say that an
+# IPv4 address follows.
+_ISATAP, _ISATAP_MASK = 0x00005EFE, 0xFDFFFFFF
+
+
+def is_allowed(address: str, networks: Iterable[IPv4Network | IPv6Network] = ()) -> bool:
+    """Whether a numeric address is public, or in one of the networks that the settings allow."""
+    if is_public(address):
+        return True
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in networks)
 
 
 def is_public(address: str) -> bool:
@@ -34,4 +49,12 @@ def is_public(address: str) -> bool:
         return False
     if isinstance(parsed, IPv4Address):
         return not any(parsed in network for network in _REFUSED_IPV4)
-    return parsed in _GLOBAL_IPV6 and not any(parsed in network for network in _REFUSED_IPV6)
+    return (
+        parsed in _GLOBAL_IPV6
+        and not any(parsed in network for network in _REFUSED_IPV6)
+        and not _is_isatap(parsed)
+    )
+
+
+def _is_isatap(address: IPv6Address) -> bool:
+    return (int(address) >> 32) & _ISATAP_MASK == _ISATAP

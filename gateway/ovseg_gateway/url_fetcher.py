@@ -16,7 +16,7 @@ import httpcore
 import httpx
 
 from ovseg.settings import Settings
-from ovseg_gateway.addresses import is_public
+from ovseg_gateway.addresses import is_allowed
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = (
@@ -74,7 +74,11 @@ class ImageFetcher:
         self._timeout_s = settings.url_timeout_s
         self._max_redirects = settings.url_max_redirects
         self._max_bytes = settings.max_image_bytes
-        allow = (lambda _: True) if settings.url_allow_private else is_public
+        networks = settings.allowed_url_networks
+
+        def allow(address: str) -> bool:
+            return settings.url_allow_private or is_allowed(address, networks)
+
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=httpx.create_ssl_context(trust_env=False),
             max_connections=_MAX_CONNECTIONS,
@@ -142,6 +146,8 @@ def _parse(text: str, base: httpx.URL | None = None) -> httpx.URL:
         raise FetchError("only http and https URLs are fetched")
     if not url.host:
         raise FetchError("the URL names no host")
+    if url.userinfo:
+        raise FetchError("a URL with a user name or a password is not fetched")
     return url
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address, ip_network
+
 import pytest
-from ovseg_gateway.addresses import is_public
+from hypothesis import given
+from hypothesis import strategies as st
+from ovseg_gateway.addresses import is_allowed, is_public
 
 
 @pytest.mark.parametrize(
@@ -22,6 +26,10 @@ from ovseg_gateway.addresses import is_public
         "223.255.255.254",
         "2606:4700:4700::1111",
         "2a00:1450:4001:800::200e",
+        "2001:4860::1",
+        "2001:4860:4860::8888",
+        "2606:4700::5eff:8.8.8.8",
+        "100.128.0.0",
     ],
 )
 def test_addresses_of_the_public_internet_are_allowed(address: str) -> None:
@@ -102,6 +110,36 @@ def test_addresses_of_the_public_internet_are_allowed(address: str) -> None:
         "2002:808:808::",
         "2001:0:7f00:1::",
         "2001::1",
+        # … of carrier-grade NAT, link-local, and in NAT64's local prefix as RFC 6052 writes it
+        "::100.64.0.1",
+        "::169.254.0.1",
+        "2002:6440:1::",
+        "2002:c0a8:1::",
+        "2002:101:101::",
+        "64:ff9b::10.0.0.1",
+        "64:ff9b::100.64.0.1",
+        "64:ff9b::172.16.0.1",
+        "64:ff9b:1:a00:0:100::",
+        "64:ff9b:1:c0a8:1:100::",
+        "2001::f5ff:fffe",
+        "2001::f7f7:f7f7",
+        # ISATAP: any prefix, and 0000:5efe or 0200:5efe before an IPv4 address
+        "2001:db8::5efe:10.0.0.1",
+        "2606:4700::5efe:10.0.0.1",
+        "2606:4700::5efe:8.8.8.8",
+        "2606:4700::200:5efe:192.168.1.1",
+        "fe80::5efe:10.0.0.1",
+        # more cloud metadata and well-known internal services
+        "fd00:ec2::23",
+        "fd00:ec2::253",
+        "fd20:ce::254",
+        "169.254.169.123",
+        "169.254.169.253",
+        "169.254.170.23",
+        "192.0.0.170",
+        "192.0.0.8",
+        "127.0.0.53",
+        "127.0.0.254",
         # no addresses
         "",
         "localhost",
@@ -115,3 +153,45 @@ def test_addresses_of_the_public_internet_are_allowed(address: str) -> None:
 )
 def test_everything_else_is_refused(address: str) -> None:
     assert not is_public(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "is_listed"),
+    [
+        ("10.1.2.3", True),
+        ("10.2.0.0", False),
+        ("fd12::7", True),
+        ("fd13::7", False),
+        ("fd12::7%eth0", True),
+        ("::ffff:10.1.2.3", False),
+        ("64:ff9b::10.1.2.3", False),
+        ("127.0.0.1", False),
+        ("8.8.8.8", True),
+        ("no address", False),
+    ],
+)
+def test_listed_networks_are_allowed_and_nothing_beside_them(address: str, is_listed: bool) -> None:
+    networks = [ip_network("10.1.0.0/16"), ip_network("fd12::/16")]
+    assert is_allowed(address, networks) == is_listed
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_no_ipv6_form_of_any_ipv4_address_is_public(number: int) -> None:
+    ipv4 = IPv4Address(number)
+    forms = [
+        number,
+        0xFFFF << 32 | number,
+        0xFFFF << 48 | number,
+        0x64FF9B << 96 | number,
+        0x2002 << 112 | number << 80,
+        0x2001 << 112 | number ^ 0xFFFFFFFF,
+        0x2606 << 112 | 0x5EFE << 32 | number,
+        0x2606 << 112 | 0x02005EFE << 32 | number,
+    ]
+    assert not any(is_public(str(IPv6Address(form))) for form in forms)
+    assert is_public(str(ipv4)) <= ipv4.is_global
+
+
+@given(st.one_of(st.text(max_size=50), st.ip_addresses().map(str)))
+def test_any_text_is_public_or_not(text: str) -> None:
+    assert is_public(text) in (True, False)

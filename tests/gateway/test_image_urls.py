@@ -28,7 +28,7 @@ class Site(BaseHTTPRequestHandler):
     released: threading.Event
 
     def do_GET(self) -> None:
-        kind, _, argument = self.path.lstrip("/").partition("/")
+        kind, _, argument = self.path.partition("?")[0].lstrip("/").partition("/")
         getattr(self, f"serve_{kind}")(argument)
 
     def serve_picture(self, _: str) -> None:
@@ -134,6 +134,30 @@ def test_a_private_address_is_refused_by_default(http: httpx.Client, site: str) 
         "①②⑦.⓪.⓪.①",
         "user:secret@127.0.0.1",
         "169.254.169.254",
+        "0x7f.1",
+        "0x7f000001",
+        "017700000001",
+        "0177.0.0.1",
+        "0x7F.0x0.0x0.0x1",
+        "localhost.",
+        "LOCALHOST",
+        "127.0.0.1.",
+        "127。0。0。1",
+        "ⓛocalhost",
+        "[0:0:0:0:0:0:0:1]",
+        "[::127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[64:ff9b::7f00:1]",
+        "[2002:7f00:1::]",
+        "[fe80::1%25lo]",
+        "[fe80::1%lo]",
+        "[fd00:ec2::254]",
+        "100.100.100.200",
+        "168.63.129.16",
+        "example.com@127.0.0.1",
+        "127.0.0.1#@example.com",
+        "127.0.0.1\\@example.com",
+        "example.com%40127.0.0.1",
     ],
 )
 def test_no_spelling_of_a_private_address_is_fetched(host: str) -> None:
@@ -167,6 +191,63 @@ def test_a_name_that_resolves_to_a_private_address_is_refused(
     assert connected == ["8.8.8.8"]
 
 
+def _resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
+    """Each look-up gets the next of the answers; returns the addresses that are connected to."""
+    remaining = iter(answers)
+
+    async def resolve(self: Any, host: str, port: int, **_: Any) -> list[Any]:
+        addresses = next(remaining)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (to, port)) for to in addresses]
+
+    connected: list[str] = []
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", resolve)
+    monkeypatch.setattr("httpcore.AnyIOBackend.connect_tcp", _remember(connected))
+    return connected
+
+
+def test_private_addresses_among_public_ones_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    connected = _resolving(monkeypatch, ["127.0.0.1", "8.8.8.8", "10.0.0.1", "1.1.1.1"])
+
+    with pytest.raises(FetchError, match="ConnectError"):
+        fetch("http://mixed.example/picture", url_allow_private=False)
+    assert connected == ["8.8.8.8", "1.1.1.1"]
+
+
+def test_a_name_that_turns_private_between_two_redirects_is_refused(
+    monkeypatch: pytest.MonkeyPatch, site: str
+) -> None:
+    port = int(site.rpartition(":")[2])
+    answers = iter(["127.0.0.1", "127.0.0.2"])
+
+    async def resolve(self: Any, host: str, port: int, **_: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(answers), port))]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", resolve)
+    with pytest.raises(FetchError, match=r"'rebinding\.example' is not on the public internet"):
+        fetch(
+            f"http://rebinding.example:{port}/hops/1",
+            url_allow_private=False,
+            url_allow_networks="127.0.0.1/32",
+        )
+    assert next(answers, None) is None  # both were asked for
+
+
+def test_a_redirect_to_a_private_address_is_refused(site: str) -> None:
+    with pytest.raises(FetchError, match=r"'127\.0\.0\.2' is not on the public internet"):
+        fetch(
+            f"{site}/to/http://127.0.0.2:9/",
+            url_allow_private=False,
+            url_allow_networks="127.0.0.1/32",
+        )
+
+
+def test_a_listed_network_is_fetched_from(site: str) -> None:
+    listed = {"url_allow_private": False, "url_allow_networks": "10.0.0.0/8, 127.0.0.0/8"}
+    assert fetch(f"{site}/picture", **listed) == PICTURE
+    with pytest.raises(FetchError, match="not on the public internet"):
+        fetch("http://[::1]:9/", **listed)
+
+
 def _remember(connected: list[str]) -> Callable[..., Awaitable[Any]]:
     async def connect_tcp(self: Any, host: str, *_: Any, **__: Any) -> Any:
         connected.append(host)
@@ -186,6 +267,10 @@ def test_redirects_are_followed_up_to_the_limit(site: str) -> None:
     [
         ("file:///etc/passwd", "only http and https"),
         ("gopher://127.0.0.1/", "only http and https"),
+        ("ftp://example.com/a.png", "only http and https"),
+        ("data:image/png;base64,QUJD", "only http and https"),
+        ("javascript:alert(1)", "only http and https"),
+        ("http://me:secret@example.com/", "a user name or a password"),
         ("http://x:99999/", "valid URL|resolved"),
         ("http://nowhere.invalid/", "cannot be resolved"),
     ],
@@ -236,6 +321,44 @@ def test_a_closed_port_is_reported() -> None:
 def test_text_that_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(FetchError):
         fetch(url)
+
+
+@pytest.mark.parametrize("credentials", ["me", "me:secret", ":secret"])
+def test_credentials_in_a_url_are_refused_and_not_repeated(site: str, credentials: str) -> None:
+    with pytest.raises(FetchError, match="a user name or a password") as refusal:
+        fetch(site.replace("://", f"://{credentials}@"))
+    assert "secret" not in str(refusal.value)
+
+
+def test_a_refused_answer_of_a_site_is_a_422_that_says_so(
+    start_gateway: StartGateway, site: str
+) -> None:
+    with start_gateway(url_allow_networks="127.0.0.0/8") as http:
+        response = http.post(PATH, json=body(image=f"{site}/status/404"))
+
+    assert locations(response) == ["body.image"]
+    assert problems(response)[0]["msg"] == "the URL answered with status 404"
+
+
+def test_the_log_does_not_hold_what_a_url_may_keep_secret(
+    start_gateway: StartGateway, site: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "ovseg_gateway")
+    with start_gateway(url_allow_private=True, log_level="debug") as http:
+        for path in ("picture", "status/404", "to/gopher://x"):
+            http.post(PATH, json=body(image=f"{site}/{path}?signature=s3cret"))
+
+    written = [record for record in caplog.records if record.name.startswith("ovseg")]
+    assert written
+    assert not any("s3cret" in record.getMessage() + str(record.__dict__) for record in written)
+
+
+def test_a_proxy_of_the_environment_is_not_asked(
+    monkeypatch: pytest.MonkeyPatch, site: str
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nobody answers
+    assert fetch(f"{site}/picture") == PICTURE
 
 
 def test_a_proxy_setting_cannot_bypass_the_check(
