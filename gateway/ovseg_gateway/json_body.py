@@ -7,6 +7,9 @@ from typing import Any
 
 import orjson
 
+_LONGEST_INT = 400
+"""No float, and so no coordinate, has as many digits before its point."""
+
 
 def decode_json(body: bytes) -> Any:
     """Decode a JSON document.
@@ -23,4 +26,9 @@ def decode_json(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        return json.loads(body)
+        return json.loads(body, parse_int=_parse_int)
+
+
+def _parse_int(digits: str) -> int | float:
+    """Python refuses to convert thousands of digits; as a float they are infinite."""
+    return int(digits) if len(digits) < _LONGEST_INT else float(digits)

@@ -48,12 +48,71 @@ def test_rows_of_the_wrong_length_are_named(
     assert all(expected in problem["msg"] for problem in problems(response))
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400", '"nan"', '"inf"'])
+@pytest.mark.parametrize(
+    "number",
+    [
+        *("NaN", "Infinity", "-Infinity", "1e400", "-1e400", '"nan"', '"inf"', '"-Infinity"'),
+        *('"1e400"', "9" * 400, "-" + "9" * 5000, "9" * 100_000, "1e" + "9" * 5000),
+    ],
+)
 def test_numbers_that_are_not_finite_are_named(http: httpx.Client, number: str) -> None:
     text = f'{{"image": "QUJD", "prompt": [[1, 2, 3, {number}]], "promptType": "box"}}'
     response = http.post(PATH, content=text, headers=JSON)
 
     assert locations(response) == ["body.prompt[0][3]"]
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        *("1e6", "-1e6", "1000000", "0", "-0.0", "1e-400", "0." + "0" * 5000 + "1", "0.5"),
+        *('"5"', "true"),  # as PaddleX's service has it
+    ],
+)
+def test_numbers_within_the_limit_are_taken(http: httpx.Client, number: str) -> None:
+    text = f'{{"image": "QUJD", "prompt": [[1, 2, 3, {number}]], "promptType": "box"}}'
+    assert http.post(PATH, content=text, headers=JSON).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "1000000.0001",
+        "-1e7",
+        "1e308",
+        "4294967296",
+        "9" * 30,
+        "null",
+        "[1]",
+        "{}",
+        '"x"',
+        '""',
+        '"٣"',
+    ],
+)
+def test_what_is_no_coordinate_is_named(http: httpx.Client, number: str) -> None:
+    text = f'{{"image": "QUJD", "prompt": [[1, 2], [3, {number}]], "promptType": "point"}}'
+    response = http.post(PATH, content=text, headers=JSON)
+
+    assert locations(response) == ["body.prompt[1][1]"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "named"),
+    [
+        ("5", "body.prompt"),
+        ("null", "body.prompt"),
+        ('"abcd"', "body.prompt"),
+        ('{"0": [1, 2, 3, 4]}', "body.prompt"),
+        ("[5]", "body.prompt[0]"),
+        ("[null]", "body.prompt[0]"),
+        ('[[1, 2, 3, 4], "abcd"]', "body.prompt[1]"),
+        ("[[1, 2, 3, [[4]]]]", "body.prompt[0][3]"),
+    ],
+)
+def test_what_is_no_list_of_rows_is_named(http: httpx.Client, prompt: str, named: str) -> None:
+    text = f'{{"image": "QUJD", "prompt": {prompt}, "promptType": "box"}}'
+    assert locations(http.post(PATH, content=text, headers=JSON)) == [named]
 
 
 def test_coordinates_beyond_the_limit_are_named(start_gateway: StartGateway) -> None:
@@ -109,6 +168,8 @@ def test_text_that_is_no_unicode_is_refused(http: httpx.Client, field: str) -> N
         (b"\x00", 422),
         (b'{"image": "a"} x', 422),
         (b"12345678901234567890123456789", 422),
+        (b"9" * 5000, 422),
+        (b'{"logId": ' + b"9" * 5000 + b"}", 422),
     ],
 )
 def test_bodies_that_are_no_json_object_are_refused(

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
 
 from ovseg.stages.errors import InvalidInputError
 from ovseg.stages.prompts import Prompts
@@ -71,3 +75,32 @@ def test_no_prompts_are_fine() -> None:
     none = prompts(np.zeros((0, 2, 2)), np.zeros((0, 2)))
     none.check(8, 1e6)
     assert list(none.groups()) == []
+
+
+@given(
+    coords=arrays(
+        np.float32,
+        array_shapes(min_dims=1, max_dims=4, max_side=4),
+        elements=st.floats(width=32) | st.floats(-100, 100, width=32),
+    ),
+    labels=arrays(
+        np.int32, array_shapes(min_dims=1, max_dims=3, max_side=4), elements=st.integers(-2, 4)
+    ),
+    fits=st.booleans(),
+)
+def test_whatever_passes_the_check_can_be_scaled_and_grouped(
+    coords: NDArray[np.float32], labels: NDArray[np.int32], fits: bool
+) -> None:
+    if fits and labels.ndim == 2:  # else the shapes hardly ever go together
+        coords = np.resize(coords, (*labels.shape, 2))
+    given_prompts = Prompts(coords, labels)
+    try:
+        given_prompts.check(max_prompts=3, max_coordinate=100)
+    except InvalidInputError as error:
+        assert error.field in ("point_coords", "point_labels")
+        return
+    assert np.isfinite(coords).all()
+    scaled = given_prompts.scaled((30, 40), 1024)
+    assert np.isfinite(scaled.coords).all()
+    rows = [row for index, _ in scaled.groups() for row in index.tolist()]
+    assert sorted(rows) == list(range(len(labels)))
