@@ -35,7 +35,7 @@ def soak(
         list[str] | None,
         typer.Option(help="Only faults with this in their name; may be repeated. `none`: none."),
     ] = None,
-    callers: Annotated[int, typer.Option(min=1, help="Concurrent callers.")] = 5,
+    callers: Annotated[int, typer.Option(min=1, help="Concurrent callers.")] = 4,
     pause: Annotated[
         float,
         typer.Option(
@@ -43,7 +43,7 @@ def soak(
             help="Mean seconds between a caller's requests: without a fault the callers must ask "
             "for less than the machine can do, since then no request may be refused.",
         ),
-    ] = 0.7,
+    ] = 1.0,
     seed: Annotated[int, typer.Option(help="Of all that is random.")] = 1,
     out: Annotated[
         Path,
