@@ -49,6 +49,8 @@ class Gateway:
     admission: Admission
     recovery: Recovery
     draining: Draining
+    status: StatusReader | None = None
+    """What the supervisor says, where there is one beside the gateway."""
 
 
 @asynccontextmanager
@@ -81,6 +83,7 @@ async def open_gateway(
             admission=admission,
             recovery=Recovery(readiness, status, settings.recovery_wait_s),
             draining=draining,
+            status=status,
         )
     finally:
         loop.remove_reader(reports)

@@ -11,6 +11,7 @@ from ovseg_gateway.context import context_of
 from ovseg_gateway.errors import ShuttingDownError, UnavailableError
 from ovseg_gateway.metrics import Metrics
 from ovseg_gateway.page import HOME_PAGE
+from ovseg_gateway.restart_metrics import render_status
 from ovseg_gateway.schemas import StatusResponse
 from ovseg_gateway.security_headers import page_response
 from ovseg_gateway.state import gateway_of
@@ -50,7 +51,10 @@ async def ready(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Prometheus metrics of the gateway; Triton has its own at its metrics port."""
     collected: Metrics = request.app.state.metrics
-    return Response(collected.render(), media_type=collected.content_type)
+    text = collected.render()
+    if status := gateway_of(request).status:
+        text += render_status(status.read())
+    return Response(text, media_type=collected.content_type)
 
 
 @router.get("/", include_in_schema=False)

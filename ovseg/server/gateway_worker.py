@@ -19,6 +19,7 @@ import uvicorn
 from ovseg_gateway.app import create_app
 from ovseg_gateway.draining import Draining
 
+from ovseg.logs import configure_logging
 from ovseg.server.exposure import uvicorn_options
 from ovseg.server.service_status import StatusReader
 from ovseg.settings import get_settings
@@ -70,11 +71,12 @@ def main() -> None:
     ready_pipe = int(sys.argv[2])
     status = StatusReader(Path(sys.argv[3])) if len(sys.argv) > 3 else None
     settings = get_settings()
+    configure_logging(settings)
     draining = Draining(settings.drain_delay_s, settings.drain_timeout_s)
     app = create_app(settings, status=status, draining=draining)
     config = uvicorn.Config(
         app,
-        log_level=settings.log_level if settings.log_level != "info" else "warning",
+        log_config=None,
         access_log=False,
         timeout_graceful_shutdown=_AFTER_DRAINING_S,
         **uvicorn_options(settings),

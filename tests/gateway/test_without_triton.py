@@ -18,7 +18,7 @@ from tests.gateway.requests import PATH, body
 def lonely() -> Iterator[httpx.Client]:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        app = create_app(Settings(grpc_port=unused.getsockname()[1]))
+        app = create_app(Settings(grpc_port=unused.getsockname()[1], recovery_wait_s=0.5))
     with served(app) as base_url, httpx.Client(base_url=base_url, trust_env=False) as http:
         yield http
 
