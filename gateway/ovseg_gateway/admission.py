@@ -86,12 +86,18 @@ class Admission:
         Raises:
             OverloadedError: says when to come back.
         """
+        if self._is_free:
+            return
         wait_s = self.expected_wait_s()
         limit_s = self._max_wait_s
         if self.is_overloaded:
             limit_s = min(limit_s, self._overload_wait_turns * self._average(""))
         if self._waiting >= self._max_waiting or wait_s > limit_s:
             raise OverloadedError(math.ceil(wait_s))
+
+    @property
+    def _is_free(self) -> bool:
+        return self._waiting + len(self._running) < self._max_running
 
     @property
     def is_overloaded(self) -> bool:
@@ -101,7 +107,7 @@ class Admission:
 
     def expected_wait_s(self) -> float:
         """How long a request that came now would probably wait for its turn."""
-        if self._waiting + len(self._running) < self._max_running:
+        if self._is_free:
             return 0.0
         now = time.monotonic()
         # What is late already will take about as long again.
