@@ -63,8 +63,8 @@ clean: ## remove the environments, installed models and build output
 	rm -rf $(VENV) $(REFERENCE_VENV) models build out.jpg
 
 $(READY): requirements.lock pyproject.toml client/pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v[:2] <= (3, 13) else \
-	  f"error: Python 3.10 to 3.13 is needed, this is {v.major}.{v.minor}; make PYTHON=python3.11 …")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v[:2] == (3, 11) else \
+	  f"error: Python 3.11 is needed, this is {v.major}.{v.minor}; make PYTHON=python3.11 …")'
 	@echo "[1/3] making the environment $(VENV) …"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@echo "[2/3] installing $$(grep -c '^[a-z].*==' requirements.lock) pinned packages (about 1.9 GB on disk; a minute or two) …"

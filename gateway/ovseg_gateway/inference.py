@@ -157,7 +157,7 @@ class Segmenter:
         try:
             timeout_s = call.deadline - time.monotonic()
             return await asyncio.wait_for(asyncio.shield(work), timeout_s)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise InferenceTimeoutError from None
         except InferenceServerException as error:
             if time.monotonic() >= call.deadline:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ovseg.bench.callers import GrpcCaller, RestCaller
@@ -89,7 +89,7 @@ def run_peer_benchmark(
     """
     manifest = ModelManifest.load(model_folder)
     result = BenchmarkResult(
-        date=datetime.now(timezone.utc).isoformat(timespec="minutes"),
+        date=datetime.now(UTC).isoformat(timespec="minutes"),
         model=manifest.name,
         parameters=manifest.parameters,
         machine=describe_machine(),

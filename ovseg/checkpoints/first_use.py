@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ovseg.checkpoints.errors import DownloadError
@@ -40,7 +40,7 @@ def check_first_use(file: PublishedFile, path: Path, accept: bool) -> None:
             f"{file.url} differs from what it was on {first['date']} (SHA-256 {first['sha256']}, "
             f"now {sha256}); if its publisher has replaced it, --accept-change takes it"
         )
-    today = datetime.now(timezone.utc).date().isoformat()
+    today = datetime.now(UTC).date().isoformat()
     record[file.url] = {"sha256": sha256, "date": today}
     new = path.parent / f"{FILE_NAME}.new"
     new.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

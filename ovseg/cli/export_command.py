@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +14,7 @@ from ovseg.manifest import ModelNotInstalledError, PromptKind
 from ovseg.settings import get_settings
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """Whose format."""
 
     PADDLEX = "paddlex"
@@ -23,7 +23,7 @@ class Format(str, Enum):
     OPENVINO = "openvino"
 
 
-class Prompt(str, Enum):
+class Prompt(StrEnum):
     """The kind of prompt of one of PaddleX's models."""
 
     BOX = "box"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,6 @@ from ovseg.manifest import EngineCheck, ModelManifest
 from ovseg.settings import Settings
 from ovseg.stages.encoder import load_image_encoder
 
-needs_onnx = pytest.mark.skipif(
-    sys.version_info >= (3, 13), reason="paddle2onnx 2.1.0 has no wheels for Python 3.13"
-)
 SETTINGS = Settings(threads=1)
 STANDIN = Path(__file__).parents[1] / "contract" / "data" / "standin_models" / "SAM-H_box"
 
@@ -75,7 +71,6 @@ def distort(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return distort_program
 
 
-@needs_onnx
 def test_float32_is_accepted_and_recorded(model: Path) -> None:
     lines: list[str] = []
     manifest = check_engines(model, SETTINGS, lines.append)
@@ -93,7 +88,6 @@ def test_float32_is_accepted_and_recorded(model: Path) -> None:
     assert lines[0] == "checking the encoder and the decoder with paddle fp32, the reference"
 
 
-@needs_onnx
 def test_an_engine_with_other_masks_is_refused_and_the_next_one_is_tried(
     model: Path, distort: Callable[[str], None]
 ) -> None:
@@ -108,7 +102,6 @@ def test_an_engine_with_other_masks_is_refused_and_the_next_one_is_tried(
     assert choose_engine("encoder", SETTINGS, manifest).engine != "openvino"
 
 
-@needs_onnx
 def test_int8_is_tried_only_when_asked_for_and_refused_is_not_recorded(
     model: Path, monkeypatch: pytest.MonkeyPatch, distort: Callable[[str], None]
 ) -> None:
@@ -127,7 +120,6 @@ def test_int8_is_tried_only_when_asked_for_and_refused_is_not_recorded(
     assert not results(refused)["encoder openvino int8"].accepted
 
 
-@needs_onnx
 def test_paddlexs_models_that_were_cut_gain_openvino(exported_model: Path, tmp_path: Path) -> None:
     folders = [exported_model / "SAM-H_box", exported_model / "SAM-H_point"]
     assert install_paddlex_model(folders, tmp_path, "SAM-H").kind == "cut"
@@ -148,7 +140,6 @@ def test_a_model_without_graphs_runs_with_paddle_and_says_why(
     load_image_encoder(settings)  # it does load
 
 
-@needs_onnx
 def test_the_command_prints_the_table(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OVSEG_MODEL_DIR", str(model.parent))
     result = CliRunner().invoke(app, ["check", "small", "--precision", "int8"])
@@ -160,7 +151,6 @@ def test_the_command_prints_the_table(model: Path, monkeypatch: pytest.MonkeyPat
     assert "small" in listed and "were not compared" not in listed
 
 
-@needs_onnx
 def test_import_checks_and_records_the_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,10 +12,6 @@ from ovseg.bench import arithmetic
 from ovseg.cli.main import app
 from ovseg.exporting.onnx_graph import write_onnx_graphs
 from ovseg.settings import get_settings
-
-pytestmark = pytest.mark.skipif(
-    sys.version_info >= (3, 13), reason="paddle2onnx 2.1.0 has no wheels for Python 3.13"
-)
 
 
 def test_a_row_for_each_engine(

@@ -19,9 +19,6 @@ from ovseg.engines.paddle_inference import PaddleEngine
 from ovseg.exporting.onnx_graph import write_onnx_graphs
 from tests.small_model import SMALL
 
-pytestmark = pytest.mark.skipif(
-    sys.version_info >= (3, 13), reason="paddle2onnx 2.1.0 has no wheels for Python 3.13"
-)
 RNG = np.random.default_rng(7)
 SIDE, MASK = SMALL.input_size, SMALL.mask_size
 ENCODER_INPUTS: dict[str, Array] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +33,6 @@ INPUTS: dict[str, dict[str, Any]] = {
         "mask_input": RNG.standard_normal((3, MASK, MASK), np.float32),
     },
 }
-needs_paddle2onnx = pytest.mark.skipif(
-    sys.version_info >= (3, 13), reason="paddle2onnx 2.1.0 has no wheels for Python 3.13"
-)
 OUTPUTS = {
     "encoder": ["embedding"],
     "prompt_decoder": ["low_res_masks", "iou_predictions"],
@@ -53,7 +49,6 @@ def exported(small_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
-@needs_paddle2onnx
 @pytest.mark.parametrize("program", INPUTS)
 def test_onnx_runtime_computes_what_paddle_does(
     exported: Path, small_model: Path, program: str
@@ -68,7 +63,6 @@ def test_onnx_runtime_computes_what_paddle_does(
         np.testing.assert_allclose(result, wanted, atol=1e-4)
 
 
-@needs_paddle2onnx
 @pytest.mark.parametrize("program", INPUTS)
 def test_openvino_computes_what_paddle_does(
     exported: Path, small_model: Path, program: str
@@ -92,7 +86,6 @@ def test_paddle_programs_are_the_installed_ones(small_model: Path, tmp_path: Pat
             assert exported_file.read_bytes() == file.read_bytes()
 
 
-@needs_paddle2onnx
 def test_the_readme_names_every_tensor(exported: Path) -> None:
     import onnx
 
