@@ -60,7 +60,7 @@ class TritonKeeper:
         self._further: Sequence[str] = settings.further_models
         self._served: list[ServedModel] = []
         self._starts = Backoff(settings)
-        self._stage_crashes = Backoff(settings)
+        self._stage_crashes: dict[str, Backoff] = {}
         self._oom_kills = oom_kills()
         self._thread = Thread(target=self._run, name="triton-keeper")
         self.ready = Event()
@@ -207,7 +207,7 @@ class TritonKeeper:
         cause = " and ".join(causes)
         self._status.set_broken(cause, self._models_of(dead))
         self._say(f"{cause}; loading it again …")
-        self._stopping.wait(self._stage_crashes.after_crash())
+        self._stopping.wait(max(self._pause_before(d.stub.triton_model) for d in dead))
         reason = ""
         for _ in range(_STAGE_ATTEMPTS):
             if self._stopping.is_set() or triton.poll() is not None:
@@ -225,6 +225,11 @@ class TritonKeeper:
             self._oom_kills = oom_kills()
             return
         raise _NeedsRestartError(f"{cause}, and cannot be loaded again: {reason}")
+
+    def _pause_before(self, triton_model: str) -> float:
+        # Of its own for each: another one's crashes are no reason to be down for longer.
+        backoff = self._stage_crashes.setdefault(triton_model, Backoff(self._settings))
+        return backoff.after_crash()
 
     def _load_again(self, dead: list[DeadStub], stubs: StubWatch) -> None:
         """Raises ModelControlError: a model cannot be loaded, or does not answer."""

@@ -79,13 +79,6 @@ def test_a_killed_supervisor_takes_its_processes_with_it(model_dir: Path) -> Non
         assert wait_until_gone(children, timeout_s=20)
 
 
-def test_a_killed_tritonserver_ends_the_service_with_an_error(model_dir: Path) -> None:
-    with running_service(environment(model_dir)) as service:
-        triton = processes_below(service.process.pid)[0]
-        os.kill(triton, signal.SIGKILL)
-        assert service.process.wait(30) == 1
-
-
 def test_a_port_in_use_is_told_before_anything_starts(model_dir: Path) -> None:
     with running_service(environment(model_dir)) as service:
         port = str(httpx.URL(service.base_url).port)

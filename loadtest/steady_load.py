@@ -1,0 +1,181 @@
+"""Callers who ask all the time while something is done to the service, and all that they saw.
+
+Every request needs no more than the service has: what is refused or broken is what was done to it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from loadtest.expected_masks import ExpectedMasks
+from loadtest.soak.exchanges import Addresses, Exchange, grpc, post
+from ovseg.bench.workload import Request, make_photo, prompt_rows, unseen
+
+READY_EVERY_S = 0.05
+_PROBE_EVERY_S = 0.1
+_QUESTION = "one box"
+"""The same prompt on the same photo always, so that there is one right answer."""
+
+_KINDS = ((False, True), (True, True), (False, False))
+"""Whether a request has an image that no server has seen, and wants a picture; in turn."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at `/health/ready`; times are `time.monotonic`."""
+
+    sent: float
+    ended: float
+    status: int
+    """0: the connection broke."""
+
+
+class SteadyLoad:
+    """Use as a context manager; on leaving it, callers wait for their last answers."""
+
+    def __init__(self, addresses: Addresses, callers: int = 3, grpc_callers: int = 0) -> None:
+        """Learn the masks of a quiet service.
+
+        Args:
+            addresses: where it is.
+            callers: who ask the gateway, one request after the other, each on a new connection.
+            grpc_callers: who ask Triton.
+
+        Raises:
+            ValueError: it does not answer.
+        """
+        self.exchanges: list[Exchange] = []
+        """Of the gateway's callers, in the order of their ends."""
+        self.grpc_exchanges: list[Exchange] = []
+        """Of Triton's."""
+        self.looks: list[Look] = []
+        self.wrong: list[str] = []
+        """Masks other than those of the quiet service."""
+        self._addresses = addresses
+        self._photo = make_photo()
+        self._rows = prompt_rows("box", 1)
+        self._expected: ExpectedMasks[str] = ExpectedMasks()
+        self._learn()
+        self._numbers = itertools.count()
+        self._over = threading.Event()
+        self._threads = [
+            *(threading.Thread(target=self._call, args=(self._ask,)) for _ in range(callers)),
+            *(
+                threading.Thread(target=self._call, args=(self._ask_triton,))
+                for _ in range(grpc_callers)
+            ),
+            threading.Thread(target=self._look),
+        ]
+
+    def __enter__(self) -> SteadyLoad:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.finish()
+
+    def finish(self) -> None:
+        """Ask nothing more, and wait for what was asked."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wait_for_answers(self, count: int, timeout_s: float = 60.0) -> None:
+        """Wait until so many more requests have succeeded.
+
+        Raises:
+            TimeoutError: they have not.
+        """
+
+        def succeeded() -> int:
+            return sum(exchange.status == 200 for exchange in list(self.exchanges))
+
+        wanted = succeeded() + count
+        deadline = time.monotonic() + timeout_s
+        while succeeded() < wanted:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no {count} answers within {timeout_s:g} s")
+            time.sleep(0.02)
+
+    def wait_whole(self, since: float, timeout_s: float = 60.0) -> float | None:
+        """Wait until a request that needs every stage succeeds and `/health/ready` says so.
+
+        Args:
+            since: when what is to be recovered from was done.
+            timeout_s: after which to give up.
+
+        Returns:
+            Seconds since then; None: not in time.
+        """
+        while time.monotonic() - since < timeout_s:
+            probe = self._checked(self._post(is_new=True, picture=True))
+            ready = self._look_once()
+            if probe.status == 200 and ready.status == 200:
+                return ready.ended - since
+            time.sleep(_PROBE_EVERY_S)
+        return None
+
+    def between(self, start: float, end: float) -> list[Exchange]:
+        """The gateway's callers' requests that were under way at some time in between."""
+        return [e for e in list(self.exchanges) if e.ended >= start and e.sent <= end]
+
+    def _learn(self) -> None:
+        def ask(_: str) -> list[dict[str, object]]:
+            answer = self._post(is_new=False, picture=False)
+            if answer.rles is None:
+                raise ValueError(f"no masks to compare with: {answer.status} {answer.message}")
+            return [dict(rle) for rle in answer.rles]
+
+        self._expected.learn([_QUESTION], ask)
+
+    def _call(self, ask: Callable[[], None]) -> None:
+        while not self._over.is_set():
+            ask()
+
+    def _ask(self) -> None:
+        is_new, picture = _KINDS[next(self._numbers) % len(_KINDS)]
+        found = self._checked(self._post(is_new, picture))
+        self.exchanges.append(found)
+        self._pause(found)
+
+    def _ask_triton(self) -> None:
+        is_new, picture = _KINDS[next(self._numbers) % len(_KINDS)]
+        image = unseen(self._photo) if is_new else self._photo
+        found = self._checked(grpc(self._addresses, image, "box", self._rows, picture))
+        self.grpc_exchanges.append(found)
+        self._pause(found)
+
+    def _pause(self, last: Exchange) -> None:
+        """Who was refused comes back later, as he was told."""
+        if last.status != 200:
+            self._over.wait(0.5)
+
+    def _post(self, is_new: bool, picture: bool) -> Exchange:
+        image = unseen(self._photo) if is_new else self._photo
+        return post(self._addresses, Request(image, "box", self._rows, picture).body())
+
+    def _checked(self, found: Exchange) -> Exchange:
+        if found.status == 200:
+            problem = self._expected.problem(_QUESTION, found.rles or [])
+            if problem:
+                self.wrong.append(problem)
+        return found
+
+    def _look(self) -> None:
+        while not self._over.wait(READY_EVERY_S):
+            self.looks.append(self._look_once())
+
+    def _look_once(self) -> Look:
+        found = post(self._addresses, b"", {}, method="GET", path="/health/ready")
+        return Look(found.sent, found.ended, found.status)
+
+
+def summary(exchanges: list[Exchange]) -> Counter[str]:
+    """How many requests ended how: a status, or "cut" and "hung"."""
+    return Counter(str(e.status or e.end) for e in exchanges)
