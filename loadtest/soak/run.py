@@ -79,7 +79,9 @@ class Outcome:
 
 
 @contextmanager
-def soaked_service(log: Path, say: Say) -> Iterator[tuple[Service, Mapping[str, str]]]:
+def soaked_service(
+    log: Path, say: Say, further_settings: Mapping[str, str] | None = None
+) -> Iterator[tuple[Service, Mapping[str, str]]]:
     """A service with the bundled model under two names, and its settings; it prints to `log`."""
     installed = get_settings().model_dir
     install_bundled_model(installed, say)
@@ -101,6 +103,7 @@ def soaked_service(log: Path, say: Say) -> Iterator[tuple[Service, Mapping[str, 
             "OVSEG_URL_TIMEOUT_S": str(URL_TIMEOUT_S),
             "OVSEG_CACHE_SIZE_BYTES": str(CACHE_BYTES),
             "OVSEG_REQUEST_TIMEOUT_S": str(REQUEST_TIMEOUT_S),
+            **(further_settings or {}),
         }
         with running_service(settings, log=log) as service:
             yield service, settings

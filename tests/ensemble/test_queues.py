@@ -22,21 +22,23 @@ def test_a_stages_queue_is_bounded_in_length_and_by_the_requests_timeout(
     mini_service: Service,
 ) -> None:
     photo = make_photo()
+    # Made beforehand: they have to come faster than the first stage takes them.
+    photos = [unseen(photo) for _ in range(LONGEST_QUEUE + 40)]
     with (
         triton.InferenceServerClient(mini_service.grpc_address) as client,
-        ThreadPoolExecutor(LONGEST_QUEUE + 20) as pool,
+        ThreadPoolExecutor(len(photos)) as pool,
     ):
 
-        def embed(_: int) -> str:
+        def embed(photo: bytes) -> str:
             image = triton.InferInput("image", [1], "BYTES")
-            image.set_data_from_numpy(np.array([unseen(photo)], np.object_))
+            image.set_data_from_numpy(np.array([photo], np.object_))
             try:
-                client.infer("embed", [image], timeout=200_000)
+                client.infer("embed", [image], timeout=600_000)
             except InferenceServerException as error:
                 return f"{error.status()} {error.message()}"
             return "answered"
 
-        ends = list(pool.map(embed, range(LONGEST_QUEUE + 20)))
+        ends = list(pool.map(embed, photos))
 
     refused = [end for end in ends if "Exceeds maximum queue size" in end]
     expired = [end for end in ends if "Request timeout expired" in end]
