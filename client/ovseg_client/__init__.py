@@ -18,6 +18,7 @@ from ovseg_client.errors import (
     ServerError,
     UnavailableError,
 )
+from ovseg_client.pipeline import create_pipeline
 from ovseg_client.prediction import Prediction, Rle
 
 __version__ = "0.1.0"
@@ -34,4 +35,5 @@ __all__ = [
     "Rle",
     "ServerError",
     "UnavailableError",
+    "create_pipeline",
 ]

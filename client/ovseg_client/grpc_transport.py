@@ -6,7 +6,6 @@ import os
 import re
 from typing import Any
 
-import httpx
 import numpy as np
 import numpy.typing as npt
 
@@ -17,7 +16,7 @@ from ovseg_client.errors import (
     Problem,
     error_for,
 )
-from ovseg_client.images import Image, is_url, read_image
+from ovseg_client.images import Image, fetch, is_url, read_image
 from ovseg_client.prediction import Prediction, Rle
 from ovseg_client.transport import PredictRequest
 
@@ -136,11 +135,4 @@ def _input(name: str, value: npt.NDArray[Any], datatype: str) -> Any:
 
 
 def _image_bytes(image: Image, timeout_s: float) -> bytes:
-    if not is_url(image):
-        return read_image(image)
-    try:
-        response = httpx.get(image, timeout=timeout_s, follow_redirects=True)
-        response.raise_for_status()
-    except httpx.HTTPError as error:
-        raise ConnectionFailedError(f"{image}: {error}") from error
-    return response.content
+    return fetch(image, timeout_s) if is_url(image) else read_image(image)

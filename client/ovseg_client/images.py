@@ -8,8 +8,11 @@ import zlib
 from pathlib import Path
 from typing import Any, TypeGuard
 
+import httpx
 import numpy as np
 import numpy.typing as npt
+
+from ovseg_client.errors import ConnectionFailedError
 
 Image = str | os.PathLike[str] | bytes | bytearray | npt.NDArray[np.uint8]
 """A path, an http(s) URL, an image file's bytes, or uint8 pixels [H, W, 3] (RGB) or [H, W]."""
@@ -39,6 +42,20 @@ def read_image(image: Image) -> bytes:
     if isinstance(image, str | os.PathLike):
         return Path(image).read_bytes()
     raise TypeError(f"image must be a path, a URL, bytes or an array, not {type(image).__name__}")
+
+
+def fetch(url: str, timeout_s: float) -> bytes:
+    """What is at a URL, redirects followed.
+
+    Raises:
+        ConnectionFailedError: it cannot be fetched.
+    """
+    try:
+        response = httpx.get(url, timeout=timeout_s, follow_redirects=True)
+        response.raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ConnectionFailedError(f"{url}: {error}") from error
+    return response.content
 
 
 def encode_png(pixels: npt.NDArray[Any]) -> bytes:

@@ -16,6 +16,7 @@ from ovseg_client.prediction import Prediction, Rle
 from ovseg_client.transport import PredictRequest
 
 _PATH = "/open-vocabulary-segmentation"
+_THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
 
 
 class RestTransport:
@@ -33,6 +34,8 @@ class RestTransport:
             timeout=timeout_s,
             headers={"Authorization": f"Bearer {token}"} if token else {},
             verify=True if ca_file is None else _trusting(ca_file),
+            # A proxy of the environment cannot reach a server on this machine.
+            mounts={f"all://{host}": None for host in _THIS_MACHINE},
         )
 
     def predict(self, request: PredictRequest) -> Prediction:
