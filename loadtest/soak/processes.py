@@ -78,7 +78,7 @@ def _kind_of(process: psutil.Process) -> str:
     command = process.cmdline()
     if not command:
         return "ended"
-    if command[0].endswith("triton_python_backend_stub"):
+    if command[0].endswith("triton_python_backend_stub") and len(command) > 1:
         return f"stub {Path(command[1]).parents[1].name}"
     if command[0].endswith("/tritonserver"):
         return "tritonserver"

@@ -2,7 +2,9 @@
 
 Triton does not notice that a stub has died: it goes on calling the model ready, and every request
 then takes a second and fails. A dead stub stays a zombie until its model is unloaded, and a stub
-whose model was unloaded in order is waited for, so that a zombie tells a crash.
+whose model was unloaded in order is waited for, so that a zombie tells a crash. A zombie's command
+line is gone, though: of one that dies before it was looked at once it is not known whose it was.
+(Triton has no other children, but for the shells that become stubs.)
 
 Measured (tritonserver 2.51.0): unload and load brings the model back, and the ensembles that depend
 on it with it, in about a second. A request that was in the stub when it died never ends inside
@@ -15,6 +17,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,21 +63,39 @@ class StubWatch:
     def __init__(self, triton_pid: int) -> None:
         self._triton = psutil.Process(triton_pid)
         self._stubs: dict[int, Stub] = {}
+        self._buried: set[tuple[int, int]] = set()
+        """Process ids and start times of what was told to be dead; Triton may keep it for long."""
         self._stopped_since: dict[int, float] = {}
         self._scanned_at = float("-inf")
+        self.has_unknown_dead = False
+        """Whether a stub was found that had died before it was seen alive."""
 
     def scan(self) -> None:
         """Look for new stubs now."""
         self._scanned_at = time.monotonic()
+        unknown_dead = False
         with suppress(psutil.Error):
             for child in self._triton.children():
-                if child.pid not in self._stubs and (stub := _stub_of(child)):
+                if child.pid in self._stubs:
+                    continue
+                if stub := _stub_of(child):
                     self._stubs[stub.pid] = stub
+                elif self._is_unknown_dead(child):
+                    unknown_dead = True
+        self.has_unknown_dead = unknown_dead
+
+    def has_dead(self, triton_models: Sequence[str]) -> bool:
+        """Whether `dead` would tell of a stub of one of these, or one is dead and unknown."""
+        self._scan_if_due()
+        return self.has_unknown_dead or any(
+            state.letter == "Z"
+            for stub in self._stubs.values()
+            if stub.triton_model in triton_models and (state := process_state(stub.pid))
+        )
 
     def dead(self) -> list[DeadStub]:
         """Stubs that died since the last call; a stopped one (SIGSTOP) is killed first."""
-        if time.monotonic() - self._scanned_at > _SCAN_INTERVAL_S:
-            self.scan()
+        self._scan_if_due()
         found = []
         for stub in list(self._stubs.values()):
             state = process_state(stub.pid)
@@ -82,20 +103,34 @@ class StubWatch:
                 del self._stubs[stub.pid]  # Its model was unloaded, and Triton waited for it.
             elif state.letter == "Z":
                 exit_code = os.waitstatus_to_exitcode(state.wait_status)
-                if exit_code == 0 and not self._is_left_alone(stub):
+                if exit_code == 0 and not self._is_left_alone(stub.pid):
                     continue
                 del self._stubs[stub.pid]
+                self._buried.add((stub.pid, stub.start_time))
                 found.append(DeadStub(stub, exit_code))
             elif state.letter == "T":
-                if self._is_left_alone(stub):
+                if self._is_left_alone(stub.pid):
                     os.kill(stub.pid, signal.SIGKILL)
             else:
                 self._stopped_since.pop(stub.pid, None)
         return found
 
-    def _is_left_alone(self, stub: Stub) -> bool:
+    def _scan_if_due(self) -> None:
+        if time.monotonic() - self._scanned_at > _SCAN_INTERVAL_S:
+            self.scan()
+
+    def _is_unknown_dead(self, child: psutil.Process) -> bool:
+        state = process_state(child.pid)
+        return (
+            state is not None
+            and state.letter == "Z"
+            and (child.pid, state.start_time) not in self._buried
+            and self._is_left_alone(child.pid)
+        )
+
+    def _is_left_alone(self, pid: int) -> bool:
         """Whether it has been like this for a while: nobody has waited for it or woken it."""
-        since = self._stopped_since.setdefault(stub.pid, time.monotonic())
+        since = self._stopped_since.setdefault(pid, time.monotonic())
         return time.monotonic() - since > _STOPPED_LIMIT_S
 
 

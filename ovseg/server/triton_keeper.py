@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Event, Thread
 
 from ovseg.manifest import ModelManifest, ModelNotInstalledError
@@ -30,6 +31,9 @@ Say = Callable[[str], None]
 
 _LOOK_INTERVAL_S = 0.1
 _STAGE_ATTEMPTS = 2
+_LOAD_ENDS_S = 3.0
+"""How soon Triton notices that a stage died while it was loaded. Within the stage's first
+milliseconds it never does, and waits for good."""
 
 
 class _NeedsRestartError(Exception):
@@ -109,6 +113,7 @@ class TritonKeeper:
             except _NeedsRestartError as error:
                 if self._stopping.is_set():
                     return 0.0
+                self._triton.kill()  # Nothing in it is worth waiting for.
                 self._status.set_broken(str(error))
                 self._status.count_restart("triton")
                 self._say(f"{error}; starting Triton again …")
@@ -184,6 +189,8 @@ class TritonKeeper:
                 if dead := stubs.dead():
                     self._replace(dead, stubs, triton)
                     heartbeat.served = []  # What it saw meanwhile was not all.
+                elif stubs.has_unknown_dead:
+                    raise _NeedsRestartError("a stage died before it was known")
                 elif any(model.is_default for model in heartbeat.served):
                     self._served = heartbeat.served
                     self._further = [model.name for model in self._served if not model.is_default]
@@ -215,7 +222,7 @@ class TritonKeeper:
             for stage in {d.stub.stage for d in dead}:
                 self._status.count_restart(stage)
             try:
-                self._load_again(dead, stubs)
+                self._load_again(dead, stubs, triton)
             except ModelControlError as error:
                 reason = f"{error}{self._out_of_memory()}"
                 dead += stubs.dead()
@@ -231,11 +238,32 @@ class TritonKeeper:
         backoff = self._stage_crashes.setdefault(triton_model, Backoff(self._settings))
         return backoff.after_crash()
 
-    def _load_again(self, dead: list[DeadStub], stubs: StubWatch) -> None:
-        """Raises ModelControlError: a model cannot be loaded, or does not answer."""
+    def _load_again(self, dead: list[DeadStub], stubs: StubWatch, triton: TritonProcess) -> None:
+        """Replace dead stubs.
+
+        Raises:
+            ModelControlError: a model cannot be loaded, or does not answer.
+            _NeedsRestartError: Triton hangs.
+        """
         settings = self._settings
-        with connected(settings.triton_grpc_address) as control:
-            control.reload([d.stub.triton_model for d in dead], settings.start_timeout_s)
+        names = [d.stub.triton_model for d in dead]
+
+        def reload() -> None:
+            with connected(settings.triton_grpc_address) as control:
+                control.reload(names, settings.start_timeout_s)
+
+        pool = ThreadPoolExecutor(1, "triton-reload")
+        call = pool.submit(reload)
+        pool.shutdown(wait=False)
+        died_at = None
+        while not wait([call], _LOOK_INTERVAL_S).done:
+            if self._stopping.is_set() or triton.poll() is not None:
+                raise ModelControlError("Triton was stopped")
+            if died_at is None and stubs.has_dead(names):
+                died_at = time.monotonic()
+            if died_at is not None and time.monotonic() - died_at > _LOAD_ENDS_S:
+                raise _NeedsRestartError(f"{' and '.join(names)} died while it was loaded")
+        call.result()
         for died in dead:
             remove_regions(died.stub.region)
         stubs.scan()

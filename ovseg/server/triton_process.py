@@ -116,7 +116,8 @@ class TritonProcess:
         ended = f"tritonserver {how_it_ended(code or 0, self._oom_kills_before)}"
         if code == -signal.SIGKILL:
             return ended  # It could not write why.
-        return f"{ended}: {self.failure_cause()}"
+        logged = self._logged_error() if code and code < 0 else self.failure_cause()
+        return f"{ended}: {logged}" if logged else ended
 
     def wait_ready(self) -> None:
         """Wait until Triton says that it and all its models are ready.
@@ -149,15 +150,23 @@ class TritonProcess:
 
     def failure_cause(self) -> str:
         """The line of Triton's log that says best why it failed."""
+        if error := self._logged_error():
+            return error
         if not self.log_file.exists():
             return "no log was written"
+        lines = self.log_file.read_text("utf-8", "replace").splitlines()
+        return _without_origin(lines[0]) if lines else "its log is empty"
+
+    def _logged_error(self) -> str:
+        if not self.log_file.exists():
+            return ""
         log = self.log_file.read_text("utf-8", "replace")
         # A stage's own exception is the cause; what Triton logs after it only repeats that.
         if stage := _STAGE_FAILURE.search(log):
             return f"stage {stage['stage']}: {stage['cause']}"
         errors = [line for line in log.splitlines() if line.startswith(("E", "error"))]
-        lines = [line for line in errors if "CUDA" not in line] or log.splitlines()
-        return lines[0].split("] ", 1)[-1].strip() if lines else "its log is empty"
+        # That there is no GPU is an error to Triton, and fine.
+        return next((_without_origin(line) for line in errors if "cuda" not in line.lower()), "")
 
     def stop(self) -> None:
         """Stop the server and its stubs, and clean up; may be called more than once."""
@@ -241,6 +250,11 @@ class TritonProcess:
         environment.setdefault("MKL_DEBUG_CPU_TYPE", "5")
         environment.setdefault("OMP_NUM_THREADS", str(self._settings.threads))
         return environment
+
+
+def _without_origin(line: str) -> str:
+    """A line of Triton's log without time and place."""
+    return line.split("] ", 1)[-1].strip()
 
 
 def check_numpy() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -23,6 +24,8 @@ from ovseg.settings import BUNDLED_MODEL, get_settings
 
 PATIENCE_S = 90.0
 """Nothing that these tests wait for takes so long, however busy the machine is."""
+
+HTTP: dict[str, Any] = {"trust_env": False, "timeout": 30.0}
 
 
 def copy_bundled_model(folder: Path) -> Path:
@@ -71,9 +74,17 @@ class Site:
             time.sleep(0.02)
         raise TimeoutError(f"nothing took the place of {old}: {self.log.read_text('utf-8')}")
 
+    def wait_until_ready(self) -> None:
+        """Until `/health/ready` says so."""
+        deadline = time.monotonic() + PATIENCE_S
+        while httpx.get(f"{self.service.base_url}/health/ready", **HTTP).status_code != 200:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not ready: {self.log.read_text('utf-8')}")
+            time.sleep(0.1)
+
     def restarts(self, part: str) -> float:
         """`ovseg_restarts_total{part}`."""
-        text = httpx.get(f"{self.service.base_url}/metrics", trust_env=False, timeout=30).text
+        text = httpx.get(f"{self.service.base_url}/metrics", **HTTP).text
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 if sample.name == "ovseg_restarts_total" and sample.labels["part"] == part:

@@ -1,0 +1,75 @@
+"""What crashes again and again is started ever later; what cannot be started ends the service."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.server.crashing import PATIENCE_S, Site, running_site
+
+BACKOFF_S = 1.5
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("giving-up")
+
+
+def last_line_after_the_end(site: Site) -> str:
+    """What it said last; it must end by itself, with exit code 1 and nothing left."""
+    below = psutil.Process(site.service.process.pid).children(recursive=True)
+    assert site.service.process.wait(PATIENCE_S) == 1
+    _, alive = psutil.wait_procs(below, timeout=10)
+    assert alive == []
+    assert site.shared_memory() == []
+    printed = site.log.read_text("utf-8")
+    assert "Traceback" not in printed
+    return printed.strip().splitlines()[-1]
+
+
+def seconds_until_replaced(site: Site, kind: str) -> float:
+    time.sleep(1.0)  # It is known to the supervisor by then: see `test_stubs`.
+    (victim,) = site.processes(kind)
+    killed = time.monotonic()
+    victim.kill()
+    site.wait_for_another(kind, victim)
+    return time.monotonic() - killed
+
+
+def test_too_little_memory_ends_the_service(folder: Path) -> None:
+    with running_site(folder, restart_limit="2", restart_backoff_s="0.1") as site:
+        supervisor = psutil.Process(site.service.process.pid)
+        # Its children inherit it; tritonserver needs far more than the supervisor.
+        most = supervisor.memory_info().vms + 200 * 2**20
+        supervisor.rlimit(psutil.RLIMIT_AS, (most, most))
+        (triton,) = site.processes("tritonserver")
+        triton.kill()
+        line = last_line_after_the_end(site)
+
+    assert line.startswith("error: gave up after 2 failed starts within 300 s: tritonserver ")
+
+
+def test_a_stage_that_keeps_crashing_backs_off_and_with_damaged_weights_ends_the_service(
+    folder: Path,
+) -> None:
+    settings = {"restart_limit": "2", "restart_backoff_s": str(BACKOFF_S)}
+    with running_site(folder, **settings) as site:
+        for crash in range(3):
+            seconds = seconds_until_replaced(site, "stub sam_encoder")
+            # 0, 1.5 and 3 seconds, of which half is random.
+            assert seconds > BACKOFF_S * crash / 2
+            site.wait_until_ready()
+        for file in (folder / "models" / "sam_mini" / "encoder").iterdir():
+            damaged = file.with_suffix(".damaged")
+            damaged.write_bytes(b"damaged")
+            damaged.replace(file)  # The running stage may have the old one mapped.
+        (victim,) = site.processes("stub sam_encoder")
+        victim.kill()
+        line = last_line_after_the_end(site)
+
+    assert line.startswith("error: gave up after 2 failed starts within 300 s: ")
+    assert "stage sam_encoder: EngineError: " in line
+    assert "sam_mini/encoder" in line

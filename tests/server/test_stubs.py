@@ -1,0 +1,97 @@
+"""Which of tritonserver's children died, seen from outside; plain processes play both parts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ovseg.server.child_process import process_state
+from ovseg.server.stubs import DeadStub, StubWatch
+
+PARENT = "import subprocess, sys, time; subprocess.Popen(sys.argv[1:]); time.sleep(600)"
+CHILD = "import time; time.sleep(600)"
+
+
+@pytest.fixture
+def triton(tmp_path: Path) -> Iterator[psutil.Process]:
+    """A process with one child, a stub of `sam_encoder.other`; it waits for no child that ends."""
+    stub = tmp_path / "triton_python_backend_stub"
+    stub.symlink_to(sys.executable)
+    model_file = tmp_path / "sam_encoder.other" / "1" / "model.py"
+    model_file.parent.mkdir(parents=True)
+    model_file.write_text(CHILD)
+    command = [sys.executable, "-c", PARENT, str(stub), str(model_file), "region_7"]
+    with subprocess.Popen(command) as process:
+        parent = psutil.Process(process.pid)
+        wait_until(
+            lambda: bool(parent.children()) and stub.name in parent.children()[0].cmdline()[0]
+        )
+        yield parent
+        for child in parent.children():
+            child.kill()
+        process.kill()
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def wait_for_death(watch: StubWatch) -> DeadStub:
+    found: list[DeadStub] = []
+    wait_until(lambda: bool(found.extend(watch.dead()) or found))
+    (dead,) = found
+    return dead
+
+
+def test_a_killed_stub_is_told_once_with_all_that_is_known_of_it(triton: psutil.Process) -> None:
+    watch = StubWatch(triton.pid)
+    assert watch.dead() == []
+    (child,) = triton.children()
+    child.kill()
+    dead = wait_for_death(watch)
+
+    assert (dead.exit_code, dead.stub.pid) == (-signal.SIGKILL, child.pid)
+    assert (dead.stub.triton_model, dead.stub.stage) == ("sam_encoder.other", "sam_encoder")
+    assert dead.stub.region == "region_7"
+    # The zombie stays, and is no news.
+    time.sleep(2.5)
+    watch.scan()
+    watch.scan()
+    assert watch.dead() == []
+    assert not watch.has_unknown_dead
+
+
+def test_a_stopped_stub_is_killed_and_a_short_stop_forgiven(triton: psutil.Process) -> None:
+    watch = StubWatch(triton.pid)
+    (child,) = triton.children()
+    for _ in range(2):
+        child.suspend()
+        assert watch.dead() == []
+        time.sleep(1.2)
+        child.resume()
+        wait_until(lambda: (state := process_state(child.pid)) is not None and state.letter != "T")
+        assert watch.dead() == []
+    child.suspend()
+    assert wait_for_death(watch).exit_code == -signal.SIGKILL
+
+
+def test_a_stub_that_died_unseen_is_noticed(triton: psutil.Process) -> None:
+    (child,) = triton.children()
+    os.kill(child.pid, signal.SIGKILL)
+    wait_until(lambda: child.status() == psutil.STATUS_ZOMBIE)
+    watch = StubWatch(triton.pid)
+
+    assert watch.dead() == []
+    assert not watch.has_unknown_dead  # Triton may be about to wait for it.
+    wait_until(lambda: watch.dead() == [] and watch.has_unknown_dead)
