@@ -215,6 +215,12 @@ class Settings(BaseSettings):
     max_held_bytes: PositiveInt = Field(
         128 * 1024 * 1024, description="Bytes of bodies held at once (never less than one body)."
     )
+    image_store_bytes: int = Field(
+        64 * 1024 * 1024,
+        ge=0,
+        description="Bytes of image files that each gateway process keeps, so that a caller can "
+        "send an answer's `imageId` instead of the image; 0: none.",
+    )
     rate_limit: str = Field(
         "",
         description="Segmentation requests of one caller (token, else address), such as "

@@ -111,6 +111,16 @@ class BodyTooLargeError(GatewayError):
         super().__init__(f"The request body is larger than {limit} bytes")
 
 
+class ForgottenImageError(GatewayError):
+    """`imageId` names an image that this gateway does not hold, or not any more."""
+
+    status_code = 404
+    reason = "forgotten_image"
+
+    def __init__(self) -> None:
+        super().__init__("No image with this imageId is held here; send it as `image`")
+
+
 class InferenceFailedError(GatewayError):
     """Triton failed; the cause is in the log, not in the answer."""
 

@@ -27,11 +27,12 @@ class InProcessGateway:
         """Start it.
 
         Args:
-            settings: limits and defaults, and where Triton is. Tokens and rate limits are about
-                HTTP callers and do not count here.
+            settings: limits and defaults, and where Triton is. Tokens, rate limits and `imageId`
+                are about HTTP callers and do not count here.
             client: replaces the connection to Triton.
         """
-        own = settings.model_copy(update={"token_hashes": "", "rate_limit": ""})
+        not_here = {"token_hashes": "", "rate_limit": "", "image_store_bytes": 0}
+        own = settings.model_copy(update=not_here)
         app = create_app(own, client=client)
         transport = httpx.ASGITransport(app)
         self._http = httpx.AsyncClient(

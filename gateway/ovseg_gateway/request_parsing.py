@@ -105,6 +105,8 @@ def _check_row_count(payload: Any, max_prompts: int) -> None:
 
 
 def _validate(payload: Any) -> SegmentationRequest:
+    if isinstance(payload, dict) and "image" not in payload and payload.get("imageId") is not None:
+        payload = {**payload, "image": ""}
     try:
         # from_attributes: what FastAPI does with a body, and where its error texts come from.
         return SegmentationRequest.model_validate(payload, from_attributes=True)

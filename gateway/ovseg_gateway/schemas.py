@@ -7,10 +7,11 @@ below `SegmentationRequest` only document them.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict, JsonValue
 from pydantic_core import PydanticCustomError
 
 _ROW_LIMIT = 64
@@ -36,11 +37,25 @@ class _Model(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel)
 
 
+def _either_image(schema: JsonDict) -> None:
+    """Document that `imageId` may stand for `image`."""
+    required = [name for name in cast(list[str], schema["required"]) if name != "image"]
+    schema["required"] = cast(list[JsonValue], required)
+    schema["anyOf"] = [{"required": ["image"]}, {"required": ["imageId"]}]
+
+
 class SegmentationRequest(_Model):
     """One image and what to find in it; fields that are not listed are ignored."""
 
+    model_config = ConfigDict(json_schema_extra=_either_image)
+
     image: str = Field(
         description="The image file as base64 text, as a base64 data: URI, or an http(s) URL."
+    )
+    image_id: Annotated[str, AfterValidator(_check_unicode)] | None = Field(
+        None,
+        description="Instead of `image`: the `imageId` of an earlier answer about the same image. "
+        "404 if it is not held any more.",
     )
     prompt: list[Annotated[list[FiniteFloat], Field(max_length=_ROW_LIMIT)]] = Field(
         description="One row for each mask: [x0, y0, x1, y1] of a box or [x, y] of a point, in "
@@ -85,6 +100,9 @@ class SegmentationResult(_Model):
     masks: list[Mask]
     mask_infos: list[MaskInfo]
     image: str | None = Field(None, description="JPEG with the masks drawn, base64 text.")
+    image_id: str | None = Field(
+        None, description="Stands for the image in further requests; missing where it is not kept."
+    )
 
 
 class SegmentationResponse(_Model):

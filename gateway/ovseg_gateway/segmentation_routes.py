@@ -22,6 +22,7 @@ from ovseg_gateway.state import Gateway, gateway_of
 PATH = "/open-vocabulary-segmentation"
 _ERRORS = {
     400: "The body is not text, or not what Content-Encoding says.",
+    404: "The image of `imageId` is not held any more: send it as `image`.",
     408: "The body took too long to arrive.",
     413: "The body is too large, as it was sent or when inflated.",
     415: "The body has a Content-Encoding other than gzip and deflate.",
@@ -61,14 +62,16 @@ async def segment(request: Request) -> Response:
     set_deadline(request, gateway.settings.request_timeout_s)
     with deadline(request):
         parsed = await read_segmentation_request(request, gateway.settings)
-        segmentation = await unless_caller_leaves(request, _segment(parsed, gateway, context))
+        segmentation, image_id = await unless_caller_leaves(
+            request, _segment(parsed, gateway, context)
+        )
     gateway.readiness.note_success()
     context.note_stages(segmentation.stage_seconds, segmentation.cache_hit, segmentation.waited_s)
     with context.measure("answer"):
         content = orjson.dumps(
             {
                 "logId": context.log_id,
-                "result": result_of(parsed, segmentation),
+                "result": result_of(parsed, segmentation, image_id),
                 "errorCode": 0,
                 "errorMsg": "Success",
             },
@@ -79,9 +82,13 @@ async def segment(request: Request) -> Response:
 
 async def _segment(
     parsed: SegmentationRequest, gateway: Gateway, context: RequestContext
-) -> Segmentation:
+) -> tuple[Segmentation, str | None]:
+    """What Triton found, and the id under which the image is kept."""
     gateway.admission.check()  # The body may have taken its time.
-    image = await gateway.images.load(parsed.image, context)
+    if parsed.image_id is not None and not parsed.image:
+        image = gateway.store.find(parsed.image_id)
+    else:
+        image = await gateway.images.load(parsed.image, context)
 
     def infer() -> Awaitable[Segmentation]:
         return gateway.segmenter.segment(
@@ -95,10 +102,13 @@ async def _segment(
         )
 
     with context.measure("triton"):
-        return await gateway.recovery.run(infer, parsed.model)
+        segmentation = await gateway.recovery.run(infer, parsed.model)
+    return segmentation, await gateway.store.keep(image)
 
 
-def result_of(request: SegmentationRequest, segmentation: Segmentation) -> dict[str, Any]:
+def result_of(
+    request: SegmentationRequest, segmentation: Segmentation, image_id: str | None
+) -> dict[str, Any]:
     """The `result` of an answer, in PaddleX's names; see `schemas.SegmentationResult`."""
     label = f"{request.prompt_type}_prompt"
     result: dict[str, Any] = {
@@ -113,6 +123,8 @@ def result_of(request: SegmentationRequest, segmentation: Segmentation) -> dict[
             for row, score in zip(request.prompt, segmentation.scores, strict=True)
         ],
     }
+    if image_id is not None:
+        result["imageId"] = image_id
     if segmentation.overlay is not None:
         result["image"] = base64.b64encode(segmentation.overlay).decode("ascii")
     return result

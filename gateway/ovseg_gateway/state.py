@@ -18,6 +18,7 @@ from ovseg_gateway.admission import Admission
 from ovseg_gateway.draining import Draining
 from ovseg_gateway.image_locks import ImageLocks
 from ovseg_gateway.image_source import ImageSource
+from ovseg_gateway.image_store import ImageStore
 from ovseg_gateway.inference import InferenceClient, Segmenter
 from ovseg_gateway.readiness import Readiness
 from ovseg_gateway.recovery import Recovery
@@ -45,6 +46,7 @@ class Gateway:
     settings: Settings
     segmenter: Segmenter
     images: ImageSource
+    store: ImageStore
     readiness: Readiness
     admission: Admission
     recovery: Recovery
@@ -79,6 +81,7 @@ async def open_gateway(
             settings=settings,
             segmenter=segmenter,
             images=ImageSource(fetcher, settings.max_image_bytes),
+            store=ImageStore(settings.image_store_bytes),
             readiness=readiness,
             admission=admission,
             recovery=Recovery(readiness, status, settings.recovery_wait_s),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ import httpx
 PATH = "/open-vocabulary-segmentation"
 IMAGE_FILE = b"the gateway never looks into an image file"
 IMAGE = base64.b64encode(IMAGE_FILE).decode()
+IMAGE_ID = hashlib.sha256(IMAGE_FILE).hexdigest()
 
 
 def body(**fields: Any) -> dict[str, Any]:

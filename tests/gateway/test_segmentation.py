@@ -11,7 +11,7 @@ import pytest
 
 from tests.gateway.conftest import StartGateway
 from tests.gateway.fake_triton import PICTURE, SIZE, FakeTriton
-from tests.gateway.requests import IMAGE_FILE, PATH, body
+from tests.gateway.requests import IMAGE_FILE, IMAGE_ID, PATH, body
 
 
 def test_boxes_become_pairs_of_labelled_corners(http: httpx.Client, triton: FakeTriton) -> None:
@@ -41,7 +41,7 @@ def test_no_prompts_is_a_request_for_no_masks(
 ) -> None:
     response = http.post(PATH, json=body(prompt=[], promptType=prompt_type))
 
-    assert response.json()["result"] == {"masks": [], "maskInfos": []}
+    assert response.json()["result"] == {"masks": [], "maskInfos": [], "imageId": IMAGE_ID}
     assert triton.last.tensors["point_coords"].shape == (0, points, 2)
     assert triton.last.tensors["point_labels"].shape == (0, points)
 
@@ -59,6 +59,7 @@ def test_masks_come_in_the_order_of_the_rows(http: httpx.Client) -> None:
             {"label": "box_prompt", "prompt": rows[0], "score": 0.5},
             {"label": "box_prompt", "prompt": rows[1], "score": 0.5},
         ],
+        "imageId": IMAGE_ID,
     }
     assert (answer["errorCode"], answer["errorMsg"]) == (0, "Success")
 
