@@ -9,6 +9,9 @@ from typing import Any
 ENSEMBLE = "open_vocabulary_segmentation"
 """Triton's name of the default model's ensemble; another model M has `ENSEMBLE.M`."""
 
+JSON_MODEL = "open-vocabulary-segmentation"
+"""Triton's name of the REST API as a model, which PaddleX's Triton clients call."""
+
 # Parameters in an ensemble's Triton configuration.
 MODEL_PARAMETER = "model"
 PROMPT_KINDS_PARAMETER = "prompt_kinds"
