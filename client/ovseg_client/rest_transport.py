@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import ssl
 from typing import Any
@@ -10,13 +11,19 @@ from typing import Any
 import httpx
 import numpy as np
 
-from ovseg_client.errors import ConnectionFailedError, RequestTimeoutError, error_for
-from ovseg_client.images import Image, is_url, read_image
+from ovseg_client.errors import (
+    ConnectionFailedError,
+    InvalidRequestError,
+    RequestTimeoutError,
+    error_for,
+)
+from ovseg_client.images import is_url, read_image
 from ovseg_client.prediction import Prediction, Rle
 from ovseg_client.transport import PredictRequest
 
 _PATH = "/open-vocabulary-segmentation"
-_THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]")
+_REMEMBERED_IMAGES = 1000
+_THIS_MACHINE = ("localhost", "127.0.0.1", "0.0.0.0", "[::1]")
 
 
 class RestTransport:
@@ -37,15 +44,31 @@ class RestTransport:
             # A proxy of the environment cannot reach a server on this machine.
             mounts={f"all://{host}": None for host in _THIS_MACHINE},
         )
+        self._held: dict[str, None] = {}
+        """Ids of images that the service has said it keeps, the latest last."""
 
     def predict(self, request: PredictRequest) -> Prediction:
-        """Send one request.
+        """Send one request; the image only if the service does not keep it already.
 
         Raises:
             ValueError: prompts that REST has no form for.
             OvsegError: the service refused or failed, or cannot be reached.
         """
-        response = self._post(request_body(request))
+        if is_url(request.image):
+            return self._ask(request, {"image": request.image})
+        file = read_image(request.image)
+        image_id = hashlib.sha256(file).hexdigest()
+        if image_id in self._held:
+            try:
+                return self._ask(request, {"imageId": image_id})
+            except InvalidRequestError as error:
+                if error.status != 404:
+                    raise
+                self._held.pop(image_id, None)  # The service has forgotten it.
+        return self._ask(request, {"image": base64.b64encode(file).decode("ascii")})
+
+    def _ask(self, request: PredictRequest, image: dict[str, str]) -> Prediction:
+        response = self._post(request_body(request, image))
         try:
             answer = response.json()
         except ValueError:
@@ -53,6 +76,11 @@ class RestTransport:
         if response.status_code != 200:
             message = answer.get("errorMsg") or f"the server answered {response.status_code}"
             raise error_for(response.status_code, message, answer.get("logId", ""))
+        if image_id := answer["result"].get("imageId"):
+            self._held.pop(image_id, None)
+            self._held[image_id] = None
+            if len(self._held) > _REMEMBERED_IMAGES:
+                self._held.pop(next(iter(self._held)), None)
         return prediction_of(answer, response.headers.get("server-timing", ""))
 
     def is_ready(self) -> bool:
@@ -82,8 +110,8 @@ def _trusting(ca_file: str | os.PathLike[str]) -> ssl.SSLContext:
         raise ValueError(f"{ca_file}: no certificates in it ({error.reason})") from error
 
 
-def request_body(request: PredictRequest) -> dict[str, Any]:
-    """The JSON object of a request.
+def request_body(request: PredictRequest, image: dict[str, str]) -> dict[str, Any]:
+    """The JSON object of a request; `image` holds the field `image` or `imageId`.
 
     Raises:
         ValueError: prompts that REST has no form for.
@@ -97,7 +125,7 @@ def request_body(request: PredictRequest) -> dict[str, Any]:
         )
     named = {"logId": request.log_id, "model": request.model}
     return {
-        "image": _image_field(request.image),
+        **image,
         "prompt": request.prompts.rows,
         "promptType": request.prompts.kind,
         "visualize": request.visualize,
@@ -129,10 +157,3 @@ def parse_server_timing(header: str) -> dict[str, float]:
         if found:
             timings[name] = float(duration)
     return timings
-
-
-def _image_field(image: Image) -> str:
-    """A URL as it is (the service fetches it), anything else as base64 text."""
-    if is_url(image):
-        return image
-    return base64.b64encode(read_image(image)).decode("ascii")

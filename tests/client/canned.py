@@ -22,6 +22,8 @@ class CannedServer:
     sent: list[dict[str, Any]] = field(default_factory=list)
     delay: threading.Event | None = None
     """Where set, answers wait for it."""
+    answers: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    """Statuses and answers to give first, one each."""
     connections: set[int] = field(default_factory=set)
     """Ports that the clients' connections came from."""
 
@@ -40,9 +42,11 @@ def canned_server() -> Iterator[CannedServer]:
             canned.sent.append(json.loads(self.rfile.read(length)))
             if canned.delay is not None:
                 canned.delay.wait(5)
-            answer = canned.answer
+            status, answer = (
+                canned.answers.pop(0) if canned.answers else (canned.status, canned.answer)
+            )
             content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-            self.send_response(canned.status)
+            self.send_response(status)
             for name, value in {**canned.headers, "Content-Length": str(len(content))}.items():
                 self.send_header(name, value)
             self.end_headers()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -125,6 +126,39 @@ def test_no_prompts_give_no_masks(server: CannedServer, client: Client) -> None:
 
     assert server.sent[0]["prompt"] == []
     assert found.masks.shape == (0, 0, 0)
+
+
+def test_an_image_that_the_service_keeps_is_sent_once(server: CannedServer, client: Client) -> None:
+    image_id = hashlib.sha256(b"file").hexdigest()
+    server.answer = answer(1, imageId=image_id)
+    for image in (b"file", b"file", b"another"):
+        client.predict(image, boxes=[1, 2, 3, 4])
+
+    assert [sent.get("imageId") for sent in server.sent] == [None, image_id, None]
+    assert ["image" in sent for sent in server.sent] == [True, False, True]
+
+
+def test_an_image_that_the_service_forgot_is_sent_again(
+    server: CannedServer, client: Client
+) -> None:
+    server.answer = answer(1, imageId=hashlib.sha256(b"file").hexdigest())
+    client.predict(b"file", boxes=[1, 2, 3, 4])
+    server.answers = [(404, {"logId": "x", "errorCode": 404, "errorMsg": "forgotten"})]
+
+    assert len(client.predict(b"file", boxes=[1, 2, 3, 4]).rles) == 1
+    assert ["image" in sent for sent in server.sent] == [True, False, True]
+
+
+def test_other_refusals_of_a_kept_image_are_not_tried_again(
+    server: CannedServer, client: Client
+) -> None:
+    server.answer = answer(1, imageId=hashlib.sha256(b"file").hexdigest())
+    client.predict(b"file", boxes=[1, 2, 3, 4])
+    server.answers = [(422, {"logId": "x", "errorCode": 422, "errorMsg": "[]"})]
+
+    with pytest.raises(ovseg_client.InvalidRequestError):
+        client.predict(b"file", boxes=[1, 2, 3, 4])
+    assert len(server.sent) == 2
 
 
 def test_the_connection_is_used_again(server: CannedServer, client: Client) -> None:
