@@ -25,6 +25,7 @@ from pathlib import Path
 import psutil
 
 from ovseg.server.child_process import process_state
+from ovseg.stage_clock import busy_s, clock_file
 
 _STUB_NAME = "triton_python_backend_stub"
 _SCAN_INTERVAL_S = 0.5
@@ -55,17 +56,29 @@ class DeadStub:
     stub: Stub
     exit_code: int
     """Negative: minus the signal's number."""
+    why_killed: str = ""
+    """Why we killed it, as in "sam_encoder was stopped by a signal"; "": we did not."""
 
 
 class StubWatch:
     """Knows the stubs of one tritonserver."""
 
-    def __init__(self, triton_pid: int) -> None:
+    def __init__(self, triton_pid: int, clock_folder: Path, hang_timeout_s: float) -> None:
+        """Nothing is known yet.
+
+        Args:
+            triton_pid: tritonserver's process id.
+            clock_folder: where its stages note how long they have been at it.
+            hang_timeout_s: after which a stage that is at one request is killed.
+        """
         self._triton = psutil.Process(triton_pid)
         self._stubs: dict[int, Stub] = {}
         self._buried: set[tuple[int, int]] = set()
         """Process ids and start times of what was told to be dead; Triton may keep it for long."""
+        self._clock_folder = clock_folder
+        self._hang_timeout_s = hang_timeout_s
         self._stopped_since: dict[int, float] = {}
+        self._why_killed: dict[int, str] = {}
         self._scanned_at = float("-inf")
         self.has_unknown_dead = False
         """Whether a stub was found that had died before it was seen alive."""
@@ -94,7 +107,7 @@ class StubWatch:
         )
 
     def dead(self) -> list[DeadStub]:
-        """Stubs that died since the last call; a stopped one (SIGSTOP) is killed first."""
+        """Stubs that died since the last call; those that stopped (SIGSTOP) or hang are killed."""
         self._scan_if_due()
         found = []
         for stub in list(self._stubs.values()):
@@ -107,13 +120,21 @@ class StubWatch:
                     continue
                 del self._stubs[stub.pid]
                 self._buried.add((stub.pid, stub.start_time))
-                found.append(DeadStub(stub, exit_code))
+                clock_file(self._clock_folder, stub.pid).unlink(missing_ok=True)
+                found.append(DeadStub(stub, exit_code, self._why_killed.pop(stub.pid, "")))
             elif state.letter == "T":
                 if self._is_left_alone(stub.pid):
-                    os.kill(stub.pid, signal.SIGKILL)
+                    self._kill(stub.pid, "was stopped by a signal")
             else:
                 self._stopped_since.pop(stub.pid, None)
+                limit = self._hang_timeout_s
+                if busy_s(self._clock_folder, stub.pid) > limit:
+                    self._kill(stub.pid, f"was at one request for {limit:g} s")
         return found
+
+    def _kill(self, pid: int, why: str) -> None:
+        self._why_killed[pid] = why
+        os.kill(pid, signal.SIGKILL)
 
     def _scan_if_due(self) -> None:
         if time.monotonic() - self._scanned_at > _SCAN_INTERVAL_S:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from threading import Event, Thread
 
 from ovseg.served_models import ServedModel
 
 _INTERVAL_S = 1.0
 _TIMEOUT_S = 5.0
+_SILENCE = ("StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED")
 
 
 class Heartbeat:
@@ -45,6 +45,9 @@ class Heartbeat:
 
         with connected(self._address) as control:
             while not self._stopping.wait(_INTERVAL_S):
-                with suppress(InferenceServerException):
+                try:
                     self.served = control.served(_TIMEOUT_S)
-                    self._answered_at = time.monotonic()
+                except InferenceServerException as error:
+                    if error.status() in _SILENCE:
+                        continue  # Any other is an answer, such as that a model is gone meanwhile.
+                self._answered_at = time.monotonic()

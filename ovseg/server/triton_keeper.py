@@ -182,7 +182,7 @@ class TritonKeeper:
         Raises:
             _NeedsRestartError: tritonserver must be started anew.
         """
-        stubs = StubWatch(triton.pid)
+        stubs = StubWatch(triton.pid, triton.clock_folder, self._settings.hang_timeout_s)
         with Heartbeat(self._settings.triton_grpc_address) as heartbeat:
             while not self._stopping.wait(_LOOK_INTERVAL_S):
                 self._check_server(triton, heartbeat)
@@ -210,8 +210,10 @@ class TritonKeeper:
         """Load the models of dead stubs again; returns when every stage has answered."""
         started = time.monotonic()
         before = self._oom_kills
-        causes = [f"stage {d.stub.triton_model} {how_it_ended(d.exit_code, before)}" for d in dead]
-        cause = " and ".join(causes)
+        cause = " and ".join(
+            f"stage {d.stub.triton_model} {d.why_killed or how_it_ended(d.exit_code, before)}"
+            for d in dead
+        )
         self._status.set_broken(cause, self._models_of(dead))
         self._say(f"{cause}; loading it again …")
         self._stopping.wait(max(self._pause_before(d.stub.triton_model) for d in dead))

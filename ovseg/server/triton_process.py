@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ovseg.served_models import JSON_MODEL
 from ovseg.server.child_process import die_with_parent, how_it_ended, oom_kills
 from ovseg.server.errors import ServerStartError
 from ovseg.server.model_control import TRITON_MODELS, rendered_repository
@@ -33,6 +34,7 @@ from ovseg.server.shared_memory import (
 )
 from ovseg.server.triton_admin import blank_argument, forget_secret, new_secret, restrictions
 from ovseg.settings import Settings
+from ovseg.stage_clock import FOLDER_VARIABLE
 
 LOG_FILE_NAME = "triton.log"
 STOP_TIMEOUT_S = 15.0
@@ -67,6 +69,11 @@ class TritonProcess:
     def log_file(self) -> Path:
         """Triton's log; removed with the run directory."""
         return Path(self._run_directory.name) / LOG_FILE_NAME
+
+    @property
+    def clock_folder(self) -> Path:
+        """Where its stages note how long they have been at it: see `ovseg.stage_clock`."""
+        return Path(self._run_directory.name) / "clocks"
 
     def start(self) -> None:
         """Start the process; returns before it is ready.
@@ -211,7 +218,7 @@ class TritonProcess:
             f"--model-repository={rendered_repository(settings)}",
             # Explicit control lets a stage whose stub crashed be unloaded and loaded again.
             "--model-control-mode=explicit",
-            *(f"--load-model={name}" for name in TRITON_MODELS),
+            *(f"--load-model={name}" for name in (*TRITON_MODELS, JSON_MODEL)),
             "--disable-auto-complete-config",
             f"--backend-directory={backends}",
             f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",
@@ -237,6 +244,7 @@ class TritonProcess:
         for name, value in self._settings.model_dump(mode="json", exclude_none=True).items():
             # The stages read the very settings of this process, not what it inherited.
             environment[f"OVSEG_{name.upper()}"] = str(value)
+        environment[FOLDER_VARIABLE] = str(self.clock_folder)
         environment.pop("OVSEG_TOKEN_HASHES", None)  # The gateway's business alone.
         python_bin = Path(sys.executable).parent
         libraries = [

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ovseg.logs import configure_logging, log_id_now, short_log_id
 from ovseg.settings import Settings
+from ovseg.stage_clock import StageClock
 from ovseg.stage_reports import StageReporter
 from ovseg.stages.errors import InvalidInputError
 
@@ -37,6 +38,7 @@ class StageModel(ABC):
         self._name = args["model_name"]
         # A further model's stages are named `<stage>.<model>`.
         self._reporter = StageReporter(self._name.partition(".")[0])
+        self._clock = StageClock()
         settings = Settings()
         configure_logging(settings)
         # A set that serves another model than the default names it in its configuration.
@@ -67,7 +69,8 @@ class StageModel(ABC):
         for request in requests:
             started = time.perf_counter()
             log_id_now.set(short_log_id(request.request_id()))
-            answers.append(self._answer(request))
+            with self._clock.running():
+                answers.append(self._answer(request))
             seconds = time.perf_counter() - started
             self._reporter.report(request.correlation_id(), seconds)
             logger.debug("stage %s took %.1f ms", self._name, seconds * 1e3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import time
@@ -12,18 +13,35 @@ from itertools import groupby
 import psutil
 import pytest
 
-from loadtest.soak.exchanges import Exchange
+from loadtest.soak.exchanges import Exchange, grpc
 from loadtest.soak.faults import STAGES
 from loadtest.steady_load import Look, SteadyLoad
+from ovseg.bench.workload import make_photo, prompt_rows
+from ovseg.settings import PROJECT_ROOT
 from tests.server.crashing import PATIENCE_S, Site, running_site
 
 NOTICED_S = 2.0
 """By then the supervisor knows of a death, however busy the machine is."""
 
 
+HANG_TIMEOUT_S = 6
+"""Longer than any stage takes for a request, however busy the machine is."""
+MAGIC = b"hang"
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with running_site(tmp_path_factory.mktemp("crashes")) as running:
+    """A service whose first stage spins for good at an image that ends in `MAGIC`."""
+    folder = tmp_path_factory.mktemp("crashes")
+    repository = folder / "repository"
+    shutil.copytree(PROJECT_ROOT / "model_repository", repository)
+    stage = repository / "preprocess" / "1" / "model.py"
+    head, signature, rest = stage.read_text("utf-8").partition("def run(")
+    line, end, body = rest.partition("\n")
+    spin = f"        while inputs['image'][0].endswith({MAGIC!r}):\n            pass\n"
+    stage.write_text(head + signature + line + end + spin + body, "utf-8")
+    settings = {"model_repository": str(repository), "hang_timeout_s": str(HANG_TIMEOUT_S)}
+    with running_site(folder, **settings) as running:
         yield running
 
 
@@ -73,6 +91,24 @@ def test_a_stage_that_was_stopped_is_replaced(site: Site) -> None:
     assert {exchange.status for exchange in load.exchanges} <= {200, 503}
     assert all(e.status == 200 or is_clear_refusal(e) for e in load.exchanges)
     assert load.wrong == []
+
+
+def test_a_stage_that_hangs_is_replaced(site: Site) -> None:
+    restarts_before = site.restarts("preprocess")
+    with SteadyLoad(site.addresses) as load:
+        load.wait_for_answers(2)
+        # Straight to Triton: the gateway would try it once more.
+        rows = prompt_rows("box", 1)
+        hanging = grpc(site.addresses, make_photo() + MAGIC, "box", rows, picture=False)
+        recovery_s = load.wait_whole(hanging.ended, PATIENCE_S)
+
+    assert hanging.status >= 500 and hanging.seconds > HANG_TIMEOUT_S
+    assert recovery_s is not None and recovery_s < site.promised_s
+    assert all(e.status == 200 or is_clear_refusal(e) for e in load.exchanges)
+    assert load.wrong == []
+    assert told(load.looks) == [200, 503, 200]
+    assert site.restarts("preprocess") == restarts_before + 1
+    assert "stage preprocess was at one request for 6 s" in site.log.read_text("utf-8")
 
 
 def test_a_killed_gateway_breaks_its_own_connections_only(site: Site) -> None:

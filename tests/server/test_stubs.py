@@ -15,9 +15,29 @@ import pytest
 
 from ovseg.server.child_process import process_state
 from ovseg.server.stubs import DeadStub, StubWatch
+from ovseg.settings import PROJECT_ROOT
+from ovseg.stage_clock import FOLDER_VARIABLE, busy_s
 
 PARENT = "import subprocess, sys, time; subprocess.Popen(sys.argv[1:]); time.sleep(600)"
-CHILD = "import time; time.sleep(600)"
+WatchOf = Callable[[psutil.Process], StubWatch]
+
+HANG_TIMEOUT_S = 1.0
+# At one request after another, until a file appears; then at one for good.
+CHILD = """
+import pathlib, sys, time
+from ovseg.stage_clock import StageClock
+clock = StageClock()
+while True:
+    with clock.running():
+        time.sleep(0.3)
+        while pathlib.Path(sys.argv[0]).with_name("hang").exists():
+            pass
+"""
+
+
+@pytest.fixture
+def watch_of(tmp_path: Path) -> WatchOf:
+    return lambda triton: StubWatch(triton.pid, tmp_path / "clocks", HANG_TIMEOUT_S)
 
 
 @pytest.fixture
@@ -29,7 +49,12 @@ def triton(tmp_path: Path) -> Iterator[psutil.Process]:
     model_file.parent.mkdir(parents=True)
     model_file.write_text(CHILD)
     command = [sys.executable, "-c", PARENT, str(stub), str(model_file), "region_7"]
-    with subprocess.Popen(command) as process:
+    environment = {
+        **os.environ,
+        FOLDER_VARIABLE: str(tmp_path / "clocks"),
+        "PYTHONPATH": str(PROJECT_ROOT),  # The link to Python does not know its environment.
+    }
+    with subprocess.Popen(command, env=environment) as process:
         parent = psutil.Process(process.pid)
         wait_until(
             lambda: bool(parent.children()) and stub.name in parent.children()[0].cmdline()[0]
@@ -54,8 +79,10 @@ def wait_for_death(watch: StubWatch) -> DeadStub:
     return dead
 
 
-def test_a_killed_stub_is_told_once_with_all_that_is_known_of_it(triton: psutil.Process) -> None:
-    watch = StubWatch(triton.pid)
+def test_a_killed_stub_is_told_once_with_all_that_is_known_of_it(
+    triton: psutil.Process, watch_of: WatchOf
+) -> None:
+    watch = watch_of(triton)
     assert watch.dead() == []
     (child,) = triton.children()
     child.kill()
@@ -72,8 +99,10 @@ def test_a_killed_stub_is_told_once_with_all_that_is_known_of_it(triton: psutil.
     assert not watch.has_unknown_dead
 
 
-def test_a_stopped_stub_is_killed_and_a_short_stop_forgiven(triton: psutil.Process) -> None:
-    watch = StubWatch(triton.pid)
+def test_a_stopped_stub_is_killed_and_a_short_stop_forgiven(
+    triton: psutil.Process, watch_of: WatchOf
+) -> None:
+    watch = watch_of(triton)
     (child,) = triton.children()
     for _ in range(2):
         child.suspend()
@@ -83,14 +112,33 @@ def test_a_stopped_stub_is_killed_and_a_short_stop_forgiven(triton: psutil.Proce
         wait_until(lambda: (state := process_state(child.pid)) is not None and state.letter != "T")
         assert watch.dead() == []
     child.suspend()
-    assert wait_for_death(watch).exit_code == -signal.SIGKILL
+    dead = wait_for_death(watch)
+
+    assert (dead.exit_code, dead.why_killed) == (-signal.SIGKILL, "was stopped by a signal")
 
 
-def test_a_stub_that_died_unseen_is_noticed(triton: psutil.Process) -> None:
+def test_a_stub_that_spins_at_one_request_is_killed_and_a_busy_one_is_not(
+    triton: psutil.Process, watch_of: WatchOf, tmp_path: Path
+) -> None:
+    watch = watch_of(triton)
+    (child,) = triton.children()
+    wait_until(lambda: 0.0 < busy_s(tmp_path / "clocks", child.pid) < HANG_TIMEOUT_S)
+    busy_until = time.monotonic() + 2 * HANG_TIMEOUT_S
+    while time.monotonic() < busy_until:
+        assert watch.dead() == []
+        time.sleep(0.05)
+    (tmp_path / "sam_encoder.other" / "1" / "hang").touch()
+    dead = wait_for_death(watch)
+
+    assert (dead.exit_code, dead.why_killed) == (-signal.SIGKILL, "was at one request for 1 s")
+    assert busy_s(tmp_path / "clocks", child.pid) == 0.0  # Nothing for who has the number next.
+
+
+def test_a_stub_that_died_unseen_is_noticed(triton: psutil.Process, watch_of: WatchOf) -> None:
     (child,) = triton.children()
     os.kill(child.pid, signal.SIGKILL)
     wait_until(lambda: child.status() == psutil.STATUS_ZOMBIE)
-    watch = StubWatch(triton.pid)
+    watch = watch_of(triton)
 
     assert watch.dead() == []
     assert not watch.has_unknown_dead  # Triton may be about to wait for it.
