@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,18 +110,20 @@ def start_embedded_service(
 
 def _install(sources: Sequence[Path], settings: Settings, say: Callable[[str], None]) -> str:
     """Import a model unless it is installed; returns the name it is installed under."""
-    # These import OpenCV and more.
-    from ovseg.checkpoints.import_sources import import_sources
-    from ovseg.checkpoints.self_check import check_engines
-
     name = f"pipeline-{_fingerprint(sources)[:12]}"
     try:
         if ModelManifest.load(settings.model_dir / name).checks:
             return name
     except ModelNotInstalledError:
         pass
-    import_sources(sources, settings.model_dir, name=name, progress=say)
-    check_engines(settings.model_dir / name, settings, say)
+    # These import OpenCV and more.
+    from ovseg.checkpoints.import_sources import import_sources
+    from ovseg.checkpoints.self_check import check_engines
+
+    # Standard output is the caller's; converters write lines of their own there.
+    with redirect_stdout(sys.stderr):
+        import_sources(sources, settings.model_dir, name=name, progress=say)
+        check_engines(settings.model_dir / name, settings, say)
     return name
 
 

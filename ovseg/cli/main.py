@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from typing import Annotated
 
 import pydantic
 import typer
 
-from ovseg import __version__
 from ovseg.cli import (
     bench_command,
     check_command,
@@ -20,6 +18,7 @@ from ovseg.cli import (
     import_command,
     load_commands,
     models_command,
+    pipeline_command,
     predict_command,
     serve_command,
     token_command,
@@ -27,11 +26,11 @@ from ovseg.cli import (
 
 app = typer.Typer(
     name="ovseg",
-    help="Serve the Segment Anything Model on NVIDIA Triton, behind PaddleX's REST API.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.callback(invoke_without_command=True)(pipeline_command.pipeline)
 app.command("serve")(serve_command.serve)
 app.command("predict")(predict_command.predict)
 app.command("import")(import_command.import_model)
@@ -44,21 +43,6 @@ app.command("unload")(load_commands.unload)
 app.command("token")(token_command.token)
 app.command("config")(config_command.config)
 app.add_typer(bench_command.bench, name="bench")
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"ovseg {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Version.")
-    ] = False,
-) -> None:
-    pass
 
 
 def main() -> None:

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ovseg_client.client import Client
 from ovseg_client.pipeline.config import load_config
 from ovseg_client.pipeline.inputs import InputImage, Inputs, read_inputs
 from ovseg_client.pipeline.result import PromptType, Row, SegmentationResult
-from ovseg_client.pipeline.server import Server, find_server, logger
+from ovseg_client.pipeline.server import Access, Server, find_server, logger
 from ovseg_client.prompts import make_prompts
 
 _TIMEOUT_S = 600.0
@@ -64,10 +63,8 @@ def create_pipeline(
     if ignored:
         logger.warning("%s: ignored, the server's settings decide", ", ".join(ignored))
 
-    def connect(address: str) -> Client:
-        return Client(address, timeout=timeout, token=token, ca_file=ca_file)
-
-    server = find_server(url, load_config(pipeline, config).model_dirs, connect)
+    access = Access(timeout, token, ca_file)
+    server = find_server(url, load_config(pipeline, config).model_dirs, access)
     return OpenVocabularySegmentationPipeline(server, timeout)
 
 
@@ -127,8 +124,8 @@ class OpenVocabularySegmentationPipeline:
                     visualize=visualize,
                 )
             except Exception as error:
-                if image.name is not None and hasattr(error, "add_note"):
-                    error.add_note(f"input: {image.name}")
+                if image.path is not None and hasattr(error, "add_note"):
+                    error.add_note(f"input: {image.path}")
                 raise
             yield SegmentationResult(image, kind, rows, prediction)
 

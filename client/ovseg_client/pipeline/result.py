@@ -37,7 +37,6 @@ class SegmentationResult(Described):
     A dictionary with these keys:
 
         input_path: the file or URL, None for an array.
-        page_index: counted from 0; only for pages of a file that has several.
         prompts: {"box_prompt": rows} or {"point_prompt": rows}.
         masks: int8 arrays [H, W] of 0 and 1, one for each row.
         mask_infos: {"label": "box_prompt" or "point_prompt", "prompt": row} for each mask.
@@ -52,10 +51,8 @@ class SegmentationResult(Described):
         prediction: Prediction,
     ) -> None:
         label = f"{prompt_type}_prompt"
-        page = {} if source.page is None else {"page_index": source.page}
         super().__init__(
             input_path=source.path,
-            **page,
             prompts={label: prompts},
             masks=[mask.view(np.int8) for mask in prediction.masks],
             mask_infos=[{"label": label, "prompt": row} for row in prompts],
@@ -63,6 +60,8 @@ class SegmentationResult(Described):
         self._source = source
         self.prediction = prediction
         """What the server said: run-length texts, scores, timings."""
+        self.page_index = source.page
+        """Counted from 0, of a file that has several pages; None for all others."""
         self._name = source.name or f"{int(time.time())}_{random.randrange(10**9)}"
 
     def __missing__(self, key: object) -> npt.NDArray[np.uint8]:

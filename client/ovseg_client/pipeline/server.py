@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from ovseg.embedded import EmbeddedService
 
 ADDRESS_VARIABLE = "OVSEG_URL"
-Connect = Callable[[str], Client]
-"""Makes a client of the server at an address."""
+_PROBE_TIMEOUT_S = 30.0
 
 logger = logging.getLogger("ovseg_client")
 
@@ -43,13 +42,25 @@ class Server(Protocol):
         """The pipeline needs it no longer."""
 
 
-def find_server(url: str | None, model_dirs: tuple[Path, ...], connect: Connect) -> Server:
+@dataclass(frozen=True)
+class Access:
+    """How to connect to whichever server it will be; see `Client`."""
+
+    timeout_s: float
+    token: str | None = None
+    ca_file: str | os.PathLike[str] | None = None
+
+    def client(self, address: str) -> Client:
+        return Client(address, timeout=self.timeout_s, token=self.token, ca_file=self.ca_file)
+
+
+def find_server(url: str | None, model_dirs: tuple[Path, ...], access: Access) -> Server:
     """The server for a pipeline.
 
     Args:
         url: an address; by default that in the environment variable OVSEG_URL, if any.
         model_dirs: models that an embedded server shall serve; empty: those of the settings.
-        connect: makes clients.
+        access: how to connect.
 
     Raises:
         ConnectionFailedError: no address, no running server, and no package to start one with.
@@ -62,15 +73,15 @@ def find_server(url: str | None, model_dirs: tuple[Path, ...], connect: Connect)
             logger.warning(
                 "model_dir is ignored: %s serves the models it was started with", address
             )
-        return _NamedServer(connect(address))
-    can_start = importlib.util.find_spec("ovseg") is not None
+        return _NamedServer(access.client(address))
+    can_start = _can_start()
     if not model_dirs:
         usual = _usual_address() if can_start else DEFAULT_ADDRESS
-        client = connect(usual)
-        if client.is_ready():
+        with replace(access, timeout_s=_PROBE_TIMEOUT_S).client(usual) as probe:
+            is_ready = probe.is_ready()
+        if is_ready:
             logger.info("using the server at %s", usual)
-            return _NamedServer(client)
-        client.close()
+            return _NamedServer(access.client(usual))
         if not can_start:
             raise ConnectionFailedError(
                 f"no server is ready at {usual}: give its address (url=… or {ADDRESS_VARIABLE}), "
@@ -81,7 +92,15 @@ def find_server(url: str | None, model_dirs: tuple[Path, ...], connect: Connect)
             "model_dir needs the package ovseg, which starts a server with these models; without "
             f"it give a server's address (url=… or {ADDRESS_VARIABLE})"
         )
-    return _SharedServer.for_models(model_dirs, connect)
+    return _SharedServer.for_models(model_dirs, access)
+
+
+def _can_start() -> bool:
+    """Whether the server's package is installed; the client's does not need it."""
+    try:
+        return importlib.util.find_spec("ovseg.embedded") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _usual_address() -> str:
@@ -153,20 +172,20 @@ _processes_lock = threading.Lock()
 class _SharedServer:
     """A pipeline's part in an embedded server."""
 
-    def __init__(self, process: _EmbeddedProcess, connect: Connect) -> None:
+    def __init__(self, process: _EmbeddedProcess, access: Access) -> None:
         self._process = process
-        self._connect = connect
+        self._access = access
         self._address: str | None = None
         self._client: Client | None = None
 
     @classmethod
-    def for_models(cls, model_dirs: tuple[Path, ...], connect: Connect) -> _SharedServer:
+    def for_models(cls, model_dirs: tuple[Path, ...], access: Access) -> _SharedServer:
         key = tuple(folder.absolute() for folder in model_dirs)
         with _processes_lock:
             if key not in _processes:
                 _processes[key] = _EmbeddedProcess(key)
             process = _processes[key]
-        server = cls(process, connect)
+        server = cls(process, access)
         server.client()
         return server
 
@@ -174,7 +193,7 @@ class _SharedServer:
         address = self._process.address(self)
         if self._client is None or address != self._address:
             self._close_client()
-            self._address, self._client = address, self._connect(address)
+            self._address, self._client = address, self._access.client(address)
         return self._client
 
     def close(self) -> None:
