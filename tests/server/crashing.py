@@ -16,7 +16,7 @@ import httpx
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from loadtest.soak.exchanges import Addresses
+from loadtest.soak.exchanges import Addresses, Exchange
 from loadtest.soak.processes import service_processes
 from ovseg.checkpoints.bundled import install_bundled_model
 from ovseg.server.service import Service, running_service
@@ -113,3 +113,8 @@ def running_site(folder: Path, **settings: str) -> Iterator[Site]:
         while service.process.poll() is None:
             service.process.terminate()
             time.sleep(0.3)
+
+
+def is_clear_refusal(exchange: Exchange) -> bool:
+    """Whether it is a 503 that says when to come back."""
+    return exchange.status == 503 and int(exchange.headers["retry-after"]) >= 1

@@ -13,12 +13,12 @@ from itertools import groupby
 import psutil
 import pytest
 
-from loadtest.soak.exchanges import Exchange, grpc
+from loadtest.soak.exchanges import grpc
 from loadtest.soak.faults import STAGES
 from loadtest.steady_load import Look, SteadyLoad
 from ovseg.bench.workload import make_photo, prompt_rows
 from ovseg.settings import PROJECT_ROOT
-from tests.server.crashing import PATIENCE_S, Site, running_site
+from tests.server.crashing import PATIENCE_S, Site, is_clear_refusal, running_site
 
 NOTICED_S = 2.0
 """By then the supervisor knows of a death, however busy the machine is."""
@@ -43,10 +43,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     settings = {"model_repository": str(repository), "hang_timeout_s": str(HANG_TIMEOUT_S)}
     with running_site(folder, **settings) as running:
         yield running
-
-
-def is_clear_refusal(exchange: Exchange) -> bool:
-    return exchange.status == 503 and int(exchange.headers["retry-after"]) >= 1
 
 
 def told(looks: list[Look]) -> list[int]:
