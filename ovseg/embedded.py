@@ -41,6 +41,7 @@ _LIMITS = {
     "OVSEG_MAX_IMAGE_BYTES": str(512 << 20),
     "OVSEG_MAX_BODY_BYTES": str(768 << 20),
     "OVSEG_REQUEST_TIMEOUT_S": "600",
+    "OVSEG_HANG_TIMEOUT_S": "600",
 }
 # Ends the server when this process ends without a word (a signal that nobody handles).
 _GUARD = 'cat >/dev/null; kill -TERM "$0" 2>/dev/null'

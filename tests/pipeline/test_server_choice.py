@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -252,7 +251,7 @@ def test_models_of_a_configuration_are_installed_once_and_served(
     large = np.zeros((10, 101, 3), np.uint8)
 
     with create_pipeline(config=standin_config()) as pipeline:
-        (installed,) = os.listdir(tmp_path)
+        (installed,) = (path.name for path in tmp_path.glob("pipeline-*"))
         (result,) = pipeline.predict(ARRAY, prompt=[[20, 15]], prompt_type="point")
         assert result["masks"][0].any()
         with pytest.raises(InvalidRequestError, match="100"):
