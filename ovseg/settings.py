@@ -221,6 +221,12 @@ class Settings(BaseSettings):
         description="Bytes of image files that each gateway process keeps, so that a caller can "
         "send an answer's `imageId` instead of the image; 0: none.",
     )
+    mask_store_bytes: int = Field(
+        64 * 1024 * 1024,
+        ge=0,
+        description="Bytes of low-res masks (256 KB each) that each gateway process keeps for "
+        "requests with `keepMasks`; 0: none.",
+    )
     rate_limit: str = Field(
         "",
         description="Segmentation requests of one caller (token, else address), such as "

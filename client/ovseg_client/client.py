@@ -62,16 +62,16 @@ class Client:
         Args:
             image: path, http(s) URL, bytes of an image file, or uint8 pixels [H, W, 3] (RGB).
             boxes: [N, 4], x0 y0 x1 y1 in pixels of the (EXIF-oriented) image; one mask each.
-            points: [N, 2], x y, one mask each; over gRPC also [N, P, 2], P points for one mask.
-            labels: for `points`, 1 on the object (the default) or 0 not on it; over gRPC only.
-            multimask: three candidates for each prompt; over gRPC only.
+            points: [N, 2], x y, one mask each; or [N, P, 2], P points for each mask. With `boxes`,
+                each mask has a box and its points.
+            labels: for `points`, 1 on the object (the default), 0 not on it, -1 no point.
+            multimask: three candidates for each prompt.
             visualize: return a JPEG with the masks drawn, too.
             log_id: names the request in the service's log and in errors.
             model: a served model; by default the server's.
 
         Raises:
-            ValueError, TypeError: arguments that no service could use, or that REST has no
-                form for.
+            ValueError, TypeError: arguments that no service could use.
             OSError: the image file cannot be read.
             InvalidRequestError: the service refuses the image or the prompts.
             OvsegError: the service failed, ran out of time, or cannot be reached.

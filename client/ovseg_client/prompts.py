@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 BOX_CORNERS = (2, 3)
-FOREGROUND = 1
+BACKGROUND, FOREGROUND = 0, 1
 
 
 @dataclass(frozen=True, eq=False)
 class Prompts:
     """N prompts of P points each, in pixels of the image."""
 
-    kind: Literal["box", "point"]
+    kind: Literal["box", "point", "both"]
     coords: npt.NDArray[np.float64]
     """x, y: [N, P, 2]; a box is its top-left and its bottom-right corner."""
     labels: npt.NDArray[np.int32]
@@ -30,11 +30,16 @@ class Prompts:
         return rows
 
     @property
-    def fit_rest(self) -> bool:
-        """Whether REST can say it: boxes, or one point on the object for each mask."""
+    def fit_rows(self) -> bool:
+        """Whether rows can say it: boxes, or one point on the object for each mask."""
         return self.kind == "box" or (
             self.labels.shape[1] == 1 and bool((self.labels == FOREGROUND).all())
         )
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """[N]: `prompts` of the REST request, which can say everything."""
+        return [_item(*pair) for pair in zip(self.coords, self.labels, strict=True)]
 
 
 def make_prompts(
@@ -47,19 +52,43 @@ def make_prompts(
     Args:
         boxes: [N, 4], x0 y0 x1 y1; or [4] for one box.
         points: [N, 2], one point for each mask; [2] for one; or [N, P, 2], P points for each mask.
-        labels: [N] or [N, P] for `points`; 1 for all of them when missing.
+            With `boxes` too, each mask has a box and its points.
+        labels: [N] or [N, P] for `points`; 1 for all of them when missing, -1 for no point.
 
     Raises:
-        ValueError: both boxes and points or neither, or shapes that do not fit.
+        ValueError: neither boxes nor points, or shapes that do not fit.
     """
-    if (boxes is None) == (points is None):
-        raise ValueError("give either boxes or points")
-    if boxes is not None:
+    if points is None:
+        if boxes is None:
+            raise ValueError("give boxes, points or both")
         if labels is not None:
             raise ValueError("labels go with points, not with boxes")
         return _boxes(_numbers("boxes", boxes))
-    assert points is not None
-    return _points(_numbers("points", points), labels)
+    found = _points(_numbers("points", points), labels)
+    if boxes is None:
+        return found
+    corners = _boxes(_numbers("boxes", boxes))
+    if len(corners.labels) != len(found.labels):
+        raise ValueError(
+            f"there must be as many boxes as points, not {len(corners.labels)} and "
+            f"{len(found.labels)}"
+        )
+    return Prompts(
+        "both",
+        np.concatenate([found.coords, corners.coords], axis=1),
+        np.concatenate([found.labels, corners.labels], axis=1),
+    )
+
+
+def _item(coords: npt.NDArray[np.float64], labels: npt.NDArray[np.int32]) -> dict[str, Any]:
+    """One prompt, coords [P, 2] and labels [P], as REST has it."""
+    is_point = np.isin(labels, (BACKGROUND, FOREGROUND))
+    item: dict[str, Any] = {}
+    if is_point.any():
+        item |= {"points": coords[is_point].tolist(), "labels": labels[is_point].tolist()}
+    if np.isin(BOX_CORNERS, labels).all():
+        item["box"] = [*coords[labels == BOX_CORNERS[0]][0], *coords[labels == BOX_CORNERS[1]][0]]
+    return item
 
 
 def _boxes(boxes: npt.NDArray[np.float64]) -> Prompts:

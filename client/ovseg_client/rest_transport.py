@@ -51,7 +51,6 @@ class RestTransport:
         """Send one request; the image only if the service does not keep it already.
 
         Raises:
-            ValueError: prompts that REST has no form for.
             OvsegError: the service refused or failed, or cannot be reached.
         """
         if is_url(request.image):
@@ -81,7 +80,8 @@ class RestTransport:
             self._held[image_id] = None
             if len(self._held) > _REMEMBERED_IMAGES:
                 self._held.pop(next(iter(self._held)), None)
-        return prediction_of(answer, response.headers.get("server-timing", ""))
+        timing = response.headers.get("server-timing", "")
+        return prediction_of(answer, timing, request.multimask)
 
     def is_ready(self) -> bool:
         """Whether a request would be answered now."""
@@ -111,37 +111,33 @@ def _trusting(ca_file: str | os.PathLike[str]) -> ssl.SSLContext:
 
 
 def request_body(request: PredictRequest, image: dict[str, str]) -> dict[str, Any]:
-    """The JSON object of a request; `image` holds the field `image` or `imageId`.
-
-    Raises:
-        ValueError: prompts that REST has no form for.
-    """
+    """The JSON object of a request; `image` holds the field `image` or `imageId`."""
+    prompts: dict[str, Any] = {"prompts": request.prompts.items}
+    if request.prompts.fit_rows:  # PaddleX's own server understands these too.
+        prompts = {"prompt": request.prompts.rows, "promptType": request.prompts.kind}
     if request.multimask:
-        raise ValueError("multimask needs a gRPC address (grpc://host:8001)")
-    if not request.prompts.fit_rest:
-        raise ValueError(
-            "several points for a mask, or background points, need a gRPC address "
-            "(grpc://host:8001)"
-        )
+        prompts["multimask"] = True
     named = {"logId": request.log_id, "model": request.model}
     return {
         **image,
-        "prompt": request.prompts.rows,
-        "promptType": request.prompts.kind,
+        **prompts,
         "visualize": request.visualize,
         **{name: value for name, value in named.items() if value is not None},
     }
 
 
-def prediction_of(answer: dict[str, Any], server_timing: str = "") -> Prediction:
-    """The result in a successful answer."""
+def prediction_of(
+    answer: dict[str, Any], server_timing: str = "", multimask: bool = False
+) -> Prediction:
+    """The result in a successful answer; with `multimask` three masks a prompt."""
     result = answer["result"]
     rles = [Rle(size=mask["size"], counts=mask["rleResult"]) for mask in result["masks"]]
+    scores = np.array([info.get("score", np.nan) for info in result["maskInfos"]], np.float32)
     height, width = rles[0]["size"] if rles else (0, 0)
     picture = result.get("image")
     return Prediction(
-        rles=rles,
-        scores=np.array([info.get("score", np.nan) for info in result["maskInfos"]], np.float32),
+        rles=[rles[i : i + 3] for i in range(0, len(rles), 3)] if multimask else rles,
+        scores=scores.reshape(-1, 3) if multimask else scores,
         size=(height, width),
         overlay=None if picture is None else base64.b64decode(picture),
         log_id=answer["logId"],

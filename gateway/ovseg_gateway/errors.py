@@ -121,6 +121,16 @@ class ForgottenImageError(GatewayError):
         super().__init__("No image with this imageId is held here; send it as `image`")
 
 
+class ForgottenMaskError(GatewayError):
+    """`maskId` names a mask that this gateway does not hold, or not any more."""
+
+    status_code = 404
+    reason = "forgotten_mask"
+
+    def __init__(self) -> None:
+        super().__init__("No mask with this maskId is held here; ask for it again")
+
+
 class InferenceFailedError(GatewayError):
     """Triton failed; the cause is in the log, not in the answer."""
 

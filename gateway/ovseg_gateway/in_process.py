@@ -31,7 +31,12 @@ class InProcessGateway:
                 are about HTTP callers and do not count here.
             client: replaces the connection to Triton.
         """
-        not_here = {"token_hashes": "", "rate_limit": "", "image_store_bytes": 0}
+        not_here = {
+            "token_hashes": "",
+            "rate_limit": "",
+            "image_store_bytes": 0,
+            "mask_store_bytes": 0,
+        }
         own = settings.model_copy(update=not_here)
         app = create_app(own, client=client)
         transport = httpx.ASGITransport(app)

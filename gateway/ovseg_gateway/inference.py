@@ -5,28 +5,24 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from tritonclient.grpc import InferInput, InferRequestedOutput
-from tritonclient.utils import InferenceServerException
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from ovseg.served_models import ENSEMBLE
 from ovseg.stage_reports import StageReports
 from ovseg_gateway.admission import Admission, Place
 from ovseg_gateway.errors import InferenceTimeoutError, UnavailableError
 from ovseg_gateway.models import ModelIndexClient, ServedModels
+from ovseg_gateway.prompt_tensors import PromptTensors
 from ovseg_gateway.single_flight import SingleFlight
 from ovseg_gateway.triton_errors import http_error, status_of
-
-PromptType = Literal["box", "point"]
-
-# SAM's point labels (segment_anything/modeling/prompt_encoder.py).
-_POINT_LABELS = {"point": (1,), "box": (2, 3)}
 
 _LASTING = ("INVALID_ARGUMENT", "DEADLINE_EXCEEDED")
 """What is not explained by a model that was unloaded."""
@@ -46,18 +42,40 @@ class InferenceClient(ModelIndexClient, Protocol):
     async def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """What to find in an image."""
+
+    image: bytes
+    """An image file."""
+    prompts: PromptTensors
+    mask_input: npt.NDArray[np.float32] | None = None
+    """Low-res masks to refine, [N, 256, 256]."""
+    multimask: bool = False
+    """Whether to find three candidates for each prompt."""
+    visualize: bool = False
+    """Whether to draw the masks."""
+    keep_masks: bool = False
+    """Whether the low-res masks are wanted too."""
+    model: str | None = None
+    """A served model; by default one that takes such prompts is chosen."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Segmentation:
-    """What Triton found for N prompts."""
+    """What Triton found for N prompts: M masks for each, 1 or 3."""
 
     counts: list[str]
-    """COCO compressed run-length text, one for each prompt."""
+    """COCO compressed run-length text of N * M masks, prompt by prompt."""
+    masks_per_prompt: int
     size: tuple[int, int]
     """Height and width of the image, EXIF orientation applied."""
     scores: npt.NDArray[np.float32]
-    """Predicted IoU, [N]; NaN where the model predicts none."""
+    """Predicted IoU, [N * M]; NaN where the model predicts none."""
     overlay: bytes | None
     """JPEG with the masks drawn, where it was asked for."""
+    low_res_masks: npt.NDArray[np.float32] | None
+    """Logits, [N * M, 256, 256], where they were asked for."""
     stage_seconds: Mapping[str, float]
     """Seconds of each stage that ran, as it said; empty where Triton is on another machine."""
     waited_s: float | None
@@ -114,21 +132,9 @@ class Segmenter:
         self._stage_reports = stage_reports
 
     async def segment(
-        self,
-        image: bytes,
-        rows: Sequence[Sequence[float]],
-        prompt_type: PromptType,
-        *,
-        model: str | None = None,
-        visualize: bool,
-        request_id: str,
-        timeout_s: float,
-        queued: bool = True,
+        self, question: Question, *, request_id: str, timeout_s: float, queued: bool = True
     ) -> Segmentation:
-        """Segment an encoded image with N rows of coordinates (pixels), one mask a row.
-
-        `model` names a served model; by default one that takes such prompts is chosen. With
-        `queued` false the request goes past the queue, as probes do.
+        """Find the masks; with `queued` false past the queue, as probes do.
 
         If this is cancelled, or takes too long, what was not sent to Triton yet is not sent. What
         was sent keeps its turn until Triton is done with it: Triton cannot be stopped in the middle
@@ -142,18 +148,16 @@ class Segmenter:
             InferenceTimeoutError: no answer within `timeout_s` seconds.
             InferenceFailedError: anything else; logged with the request id.
         """
-        ensemble = await self._models.ensemble_for(model, prompt_type)
-        names = ["counts", "size", "scores", *(["overlay"] if visualize else [])]
-        inputs = [_image_input(image), *_prompt_inputs(rows, prompt_type)]
+        ensemble = await self._models.ensemble_for(question.model, question.prompts.kinds)
+        wanted = {"overlay": question.visualize, "low_res_masks": question.keep_masks}
+        names = ["counts", "size", "scores", *(name for name, is_so in wanted.items() if is_so)]
         with self._admission.place() if queued else nullcontext() as place:
             deadline = time.monotonic() + timeout_s
-            call = _Call(ensemble, inputs, names, request_id, deadline, place)
-            return await self._wait_for(image, call, model, prompt_type)
+            call = _Call(ensemble, _inputs(question), names, request_id, deadline, place)
+            return await self._wait_for(question, call)
 
-    async def _wait_for(
-        self, image: bytes, call: _Call, model: str | None, prompt_type: PromptType
-    ) -> Segmentation:
-        work = asyncio.create_task(self._segment_in_turn(image, call))
+    async def _wait_for(self, question: Question, call: _Call) -> Segmentation:
+        work = asyncio.create_task(self._segment_in_turn(question.image, call))
         try:
             timeout_s = call.deadline - time.monotonic()
             return await asyncio.wait_for(asyncio.shield(work), timeout_s)
@@ -166,7 +170,8 @@ class Segmenter:
                 raise http_error(error) from error
             # A model beside the default may have been unloaded since Triton was asked.
             self._models.forget()
-            if await self._models.ensemble_for(model, prompt_type) == call.ensemble:
+            again = await self._models.ensemble_for(question.model, question.prompts.kinds)
+            if again == call.ensemble:
                 raise http_error(error) from error
             raise UnavailableError("The model was unloaded; try again") from error
         finally:
@@ -193,11 +198,15 @@ class Segmenter:
                 result, stage_seconds = await self._infer(call)
         height, width = result.as_numpy("size").tolist()
         overlay = result.as_numpy("overlay") if "overlay" in call.outputs else None
+        low_res = result.as_numpy("low_res_masks") if "low_res_masks" in call.outputs else None
+        counts = result.as_numpy("counts")
         found = Segmentation(
-            counts=[text.decode("ascii") for text in result.as_numpy("counts").reshape(-1)],
+            counts=[text.decode("ascii") for text in counts.reshape(-1)],
+            masks_per_prompt=counts.shape[1],
             size=(height, width),
             scores=result.as_numpy("scores").reshape(-1),
             overlay=None if overlay is None else bytes(overlay[0]),
+            low_res_masks=None if low_res is None else low_res.reshape(-1, *low_res.shape[2:]),
             stage_seconds=stage_seconds,
             waited_s=turn.waited_s,
         )
@@ -248,29 +257,23 @@ class Segmenter:
             self._stage_reports.close()
 
 
-def prompt_tensors(
-    rows: Sequence[Sequence[float]], prompt_type: PromptType
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
-    """SAM's form of N boxes [x0, y0, x1, y1] or N points [x, y], in pixels.
-
-    Returns:
-        `point_coords` [N, P, 2] and `point_labels` [N, P]; P = 2 corners for boxes, 1 for points.
-    """
-    labels = _POINT_LABELS[prompt_type]
-    coords = np.asarray(rows, dtype=np.float32).reshape(len(rows), len(labels), 2)
-    return coords, np.tile(np.asarray(labels, dtype=np.int32), (len(rows), 1))
-
-
 def _image_input(image: bytes) -> InferInput:
     tensor = InferInput("image", [1], "BYTES")
     tensor.set_data_from_numpy(np.array([image], dtype=np.object_))
     return tensor
 
 
-def _prompt_inputs(rows: Sequence[Sequence[float]], prompt_type: PromptType) -> list[InferInput]:
-    coords, labels = prompt_tensors(rows, prompt_type)
-    points = InferInput("point_coords", list(coords.shape), "FP32")
-    points.set_data_from_numpy(coords)
-    kinds = InferInput("point_labels", list(labels.shape), "INT32")
-    kinds.set_data_from_numpy(labels)
-    return [points, kinds]
+def _inputs(question: Question) -> list[InferInput]:
+    prompts = question.prompts
+    arrays = {"point_coords": prompts.coords, "point_labels": prompts.labels}
+    if question.mask_input is not None:
+        arrays["mask_input"] = question.mask_input
+    if question.multimask:
+        arrays["multimask"] = np.array([True])
+    return [_image_input(question.image), *(_input(*named) for named in arrays.items())]
+
+
+def _input(name: str, array: npt.NDArray[Any]) -> InferInput:
+    tensor = InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
+    tensor.set_data_from_numpy(array)
+    return tensor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Set
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -35,13 +36,13 @@ class ServedModels:
         self._asked_at = float("-inf")
         self._lock = asyncio.Lock()
 
-    async def ensemble_for(self, name: str | None, prompt_kind: str) -> str:
+    async def ensemble_for(self, name: str | None, prompt_kinds: Set[str]) -> str:
         """The Triton model to call.
 
         Args:
             name: of a served model, as the request gives it, or None.
-            prompt_kind: "box" or "point"; the first model that takes it is chosen, the default
-                before others.
+            prompt_kinds: "box", "point" or both; the first model that takes them is chosen, the
+                default before others.
 
         Raises:
             InvalidRequestError: no model of that name is served, or it does not take such prompts.
@@ -50,14 +51,14 @@ class ServedModels:
         if name is not None and not any(model.name == name for model in models):
             models = await self._served(max_age_s=0.0)  # It may have been loaded just now.
         if name is None:
-            able = [model for model in models if prompt_kind in model.prompt_kinds]
+            able = [model for model in models if prompt_kinds <= set(model.prompt_kinds)]
             # With nothing known or nobody able, the ensemble's own error says it best.
             return able[0].ensemble if able else ENSEMBLE
         for model in models:
             if model.name == name:
-                if prompt_kind not in model.prompt_kinds:
+                if refused := prompt_kinds - set(model.prompt_kinds):
                     raise InvalidRequestError.single(
-                        "body.promptType", f"The model {name} takes no {prompt_kind} prompts"
+                        "body.promptType", f"The model {name} takes no {min(refused)} prompts"
                     )
                 return model.ensemble
         served = ", ".join(model.name for model in models if model.name)

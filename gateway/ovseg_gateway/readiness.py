@@ -12,14 +12,15 @@ import time
 
 from ovseg.server.service_status import StatusReader
 from ovseg_gateway.errors import GatewayError, InvalidRequestError
-from ovseg_gateway.inference import Segmenter
+from ovseg_gateway.inference import Question, Segmenter
+from ovseg_gateway.prompt_tensors import of_rows
 
 # An 8x8 grey PNG; Triton's cache knows it after the first probe.
 PROBE_IMAGE = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAEElEQVR42mNsYIAAJgaKGAAmCACQtTEKkQAAAABJ"
     "RU5ErkJggg=="
 )
-_PROBE_BOX = [[1.0, 1.0, 6.0, 6.0]]
+_PROBE = Question(PROBE_IMAGE, of_rows([[1.0, 1.0, 6.0, 6.0]], "box"), visualize=True)
 _FRESH_S = 5.0
 _FLAGS_TIMEOUT_S = 2.0
 _PROBE_TIMEOUT_S = 10.0
@@ -77,10 +78,7 @@ class Readiness:
     async def _probe(self) -> bool:
         try:
             await self._segmenter.segment(
-                PROBE_IMAGE,
-                _PROBE_BOX,
-                "box",
-                visualize=True,
+                _PROBE,
                 request_id="readiness",
                 timeout_s=_PROBE_TIMEOUT_S,
                 queued=False,

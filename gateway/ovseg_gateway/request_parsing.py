@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -49,22 +49,27 @@ def check_prompts(request: SegmentationRequest, max_coordinate: float) -> None:
     Raises:
         InvalidRequestError: names each row (`body.prompt[i]`) or number (`body.prompt[i][j]`).
     """
-    problems = []
+    problems: list[Problem] = []
     for i, row in enumerate(request.prompt):
         if len(row) != ROW_LENGTHS[request.prompt_type]:
             problems.append(_wrong_length(i, len(row), request.prompt_type))
-            continue
-        problems += [
-            Problem(
-                "value_error",
-                f"body.prompt[{i}][{j}]",
-                f"A coordinate should be between -{max_coordinate:.15g} and {max_coordinate:.15g}",
-            )
-            for j, number in enumerate(row)
-            if abs(number) > max_coordinate
-        ]
+        else:
+            problems += _out_of_range(f"body.prompt[{i}]", row, max_coordinate)
+    for i, item in enumerate(request.prompts or ()):
+        for j, point in enumerate(item.points):
+            problems += _out_of_range(f"body.prompts[{i}].points[{j}]", point, max_coordinate)
+        problems += _out_of_range(f"body.prompts[{i}].box", item.box or (), max_coordinate)
     if problems:
         raise InvalidRequestError(problems)
+
+
+def _out_of_range(location: str, row: Sequence[float], limit: float) -> list[Problem]:
+    message = f"A coordinate should be between -{limit:.15g} and {limit:.15g}"
+    return [
+        Problem("value_error", f"{location}[{j}]", message)
+        for j, number in enumerate(row)
+        if abs(number) > limit
+    ]
 
 
 def join_location(parts: Iterable[str | int]) -> str:
@@ -98,15 +103,17 @@ def _says_json(request: Request) -> bool:
 
 def _check_row_count(payload: Any, max_prompts: int) -> None:
     """Refuse too many rows before each of them is looked at."""
-    rows = payload.get("prompt") if isinstance(payload, dict) else None
-    if isinstance(rows, list) and len(rows) > max_prompts:
-        message = f"At most {max_prompts} prompts are accepted in one request, not {len(rows)}"
-        raise InvalidRequestError.single("body.prompt", message, type="too_long")
+    if not isinstance(payload, dict):
+        return
+    for field in ("prompt", "prompts"):
+        rows = payload.get(field)
+        if isinstance(rows, list) and len(rows) > max_prompts:
+            message = f"At most {max_prompts} prompts are accepted in one request, not {len(rows)}"
+            raise InvalidRequestError.single(f"body.{field}", message, type="too_long")
 
 
 def _validate(payload: Any) -> SegmentationRequest:
-    if isinstance(payload, dict) and "image" not in payload and payload.get("imageId") is not None:
-        payload = {**payload, "image": ""}
+    payload = _with_alternatives(payload)
     try:
         # from_attributes: what FastAPI does with a body, and where its error texts come from.
         return SegmentationRequest.model_validate(payload, from_attributes=True)
@@ -118,6 +125,26 @@ def _validate(payload: Any) -> SegmentationRequest:
                 for error in errors[:PROBLEM_LIMIT]
             ]
         ) from None
+
+
+def _with_alternatives(payload: Any) -> Any:
+    """Fill in what need not be there because something else is.
+
+    Not in the schema, where these fields stay required: that is how PaddleX's error texts name
+    them when they are missing.
+    """
+    if not isinstance(payload, dict):
+        return payload
+    filled = dict(payload)
+    if payload.get("imageId") is not None:
+        filled.setdefault("image", "")
+    if payload.get("prompts") is not None:
+        if "prompt" in payload or "promptType" in payload:
+            raise InvalidRequestError.single(
+                "body.prompts", "It stands instead of prompt and promptType; give one or the other"
+            )
+        filled |= {"prompt": [], "promptType": "point"}
+    return filled
 
 
 def _wrong_length(row: int, length: int, prompt_type: str) -> Problem:

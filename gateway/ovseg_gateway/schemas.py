@@ -7,15 +7,18 @@ below `SegmentationRequest` only document them.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from pydantic.alias_generators import to_camel
-from pydantic.config import JsonDict, JsonValue
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 _ROW_LIMIT = 64
 """Bounds the work on a hostile row; the exact length depends on the kind of prompt."""
+
+Point = Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
+Box = Annotated[list[FiniteFloat], Field(min_length=4, max_length=4)]
 
 
 def _check_prompt_type(value: str) -> str:
@@ -37,17 +40,45 @@ class _Model(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel)
 
 
-def _either_image(schema: JsonDict) -> None:
-    """Document that `imageId` may stand for `image`."""
-    required = [name for name in cast(list[str], schema["required"]) if name != "image"]
-    schema["required"] = cast(list[JsonValue], required)
-    schema["anyOf"] = [{"required": ["image"]}, {"required": ["imageId"]}]
+def _alternatives(schema: JsonDict) -> None:
+    """Document that `imageId` may stand for `image`, and `prompts` for the other two."""
+    del schema["required"]
+    schema["allOf"] = [
+        {"anyOf": [{"required": ["image"]}, {"required": ["imageId"]}]},
+        {"anyOf": [{"required": ["prompt", "promptType"]}, {"required": ["prompts"]}]},
+    ]
+
+
+class PromptItem(_Model):
+    """One object, marked by points, by a box, or by both; and a mask of it to refine."""
+
+    points: list[Point] = Field([], max_length=_ROW_LIMIT, description="[x, y] of each.")
+    labels: list[Literal[0, 1]] | None = Field(
+        None, description="Of the points: 1 on the object (the default), 0 not on it."
+    )
+    box: Box | None = Field(None, description="[x0, y0, x1, y1].")
+    mask_id: str | None = Field(
+        None, description="The `maskId` of an earlier mask of the same image, to be refined."
+    )
+
+    @property
+    def labels_of_points(self) -> list[int]:
+        """One for each point."""
+        return [1] * len(self.points) if self.labels is None else list(self.labels)
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> PromptItem:
+        if not self.points and not self.box:
+            raise PydanticCustomError("value_error", "A prompt should have points, a box or both")
+        if self.labels is not None and len(self.labels) != len(self.points):
+            raise PydanticCustomError("value_error", "There should be a label for each point")
+        return self
 
 
 class SegmentationRequest(_Model):
     """One image and what to find in it; fields that are not listed are ignored."""
 
-    model_config = ConfigDict(json_schema_extra=_either_image)
+    model_config = ConfigDict(json_schema_extra=_alternatives)
 
     image: str = Field(
         description="The image file as base64 text, as a base64 data: URI, or an http(s) URL."
@@ -64,6 +95,15 @@ class SegmentationRequest(_Model):
     prompt_type: Annotated[str, AfterValidator(_check_prompt_type)] = Field(
         description="What the rows of `prompt` are.", json_schema_extra={"enum": ["box", "point"]}
     )
+    prompts: list[PromptItem] | None = Field(
+        None, description="Instead of `prompt` and `promptType`: one object each."
+    )
+    multimask: bool = Field(
+        False, description="Whether to answer each prompt with three candidates and their scores."
+    )
+    keep_masks: bool = Field(
+        False, description="Whether to give each mask a `maskId`, so that it can be refined."
+    )
     visualize: bool | None = Field(
         None, description="Whether the answer holds a picture; null: the server's setting."
     )
@@ -74,6 +114,24 @@ class SegmentationRequest(_Model):
     log_id: Annotated[str, AfterValidator(_check_unicode)] | None = Field(
         None, description="Returned in the answer; made up when missing."
     )
+
+
+def request_schema() -> dict[str, Any]:
+    """The JSON schema of `SegmentationRequest` in one piece, which OpenAPI can hold anywhere."""
+    schema = SegmentationRequest.model_json_schema()
+    parts = schema.pop("$defs")
+
+    def inlined(value: Any) -> Any:
+        if isinstance(value, list):
+            return [inlined(element) for element in value]
+        if isinstance(value, dict):
+            if "$ref" in value:
+                return inlined(parts[value["$ref"].removeprefix("#/$defs/")])
+            return {name: inlined(element) for name, element in value.items()}
+        return value
+
+    whole: dict[str, Any] = inlined(schema)
+    return whole
 
 
 class Mask(_Model):
@@ -87,8 +145,14 @@ class Mask(_Model):
 class MaskInfo(_Model):
     """What a mask answers to."""
 
-    label: Literal["box_prompt", "point_prompt"]
-    prompt: list[float] = Field(description="The row of the request.")
+    label: Literal["box_prompt", "point_prompt", "prompt"]
+    prompt: list[float] | PromptItem = Field(description="As the request has it.")
+    prompt_index: int | None = Field(
+        None, description="Which of the request's `prompts` it answers, from 0."
+    )
+    mask_id: str | None = Field(
+        None, description="To refine this mask, if `keepMasks` was asked for and there is room."
+    )
     score: float | None = Field(
         None, description="The model's estimate of the mask's IoU; missing where it makes none."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any, cast
 
 import orjson
@@ -14,15 +14,22 @@ from starlette.responses import Response
 
 from ovseg_gateway.context import RequestContext, context_of
 from ovseg_gateway.deadlines import deadline, set_deadline, unless_caller_leaves
-from ovseg_gateway.inference import PromptType, Segmentation
+from ovseg_gateway.inference import Question, Segmentation
+from ovseg_gateway.prompt_tensors import PromptType, of_items, of_rows
+from ovseg_gateway.references import image_id_of
 from ovseg_gateway.request_parsing import read_segmentation_request
-from ovseg_gateway.schemas import SegmentationRequest, SegmentationResponse, StatusResponse
+from ovseg_gateway.schemas import (
+    SegmentationRequest,
+    SegmentationResponse,
+    StatusResponse,
+    request_schema,
+)
 from ovseg_gateway.state import Gateway, gateway_of
 
 PATH = "/open-vocabulary-segmentation"
 _ERRORS = {
     400: "The body is not text, or not what Content-Encoding says.",
-    404: "The image of `imageId` is not held any more: send it as `image`.",
+    404: "The image of `imageId`, or the mask of a `maskId`, is not held any more.",
     408: "The body took too long to arrive.",
     413: "The body is too large, as it was sent or when inflated.",
     415: "The body has a Content-Encoding other than gzip and deflate.",
@@ -51,7 +58,7 @@ router = APIRouter()
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": SegmentationRequest.model_json_schema()}},
+            "content": {"application/json": {"schema": request_schema()}},
         }
     },
 )
@@ -62,16 +69,12 @@ async def segment(request: Request) -> Response:
     set_deadline(request, gateway.settings.request_timeout_s)
     with deadline(request):
         parsed = await read_segmentation_request(request, gateway.settings)
-        segmentation, image_id = await unless_caller_leaves(
-            request, _segment(parsed, gateway, context)
-        )
-    gateway.readiness.note_success()
-    context.note_stages(segmentation.stage_seconds, segmentation.cache_hit, segmentation.waited_s)
+        result = await unless_caller_leaves(request, _segment(parsed, gateway, context))
     with context.measure("answer"):
         content = orjson.dumps(
             {
                 "logId": context.log_id,
-                "result": result_of(parsed, segmentation, image_id),
+                "result": result,
                 "errorCode": 0,
                 "errorMsg": "Success",
             },
@@ -82,49 +85,78 @@ async def segment(request: Request) -> Response:
 
 async def _segment(
     parsed: SegmentationRequest, gateway: Gateway, context: RequestContext
-) -> tuple[Segmentation, str | None]:
-    """What Triton found, and the id under which the image is kept."""
+) -> dict[str, Any]:
+    """The `result` of the answer."""
     gateway.admission.check()  # The body may have taken its time.
+    references = gateway.references
     if parsed.image_id is not None and not parsed.image:
-        image = gateway.store.find(parsed.image_id)
+        image, image_id = references.image(parsed.image_id), parsed.image_id
     else:
         image = await gateway.images.load(parsed.image, context)
+        image_id = await image_id_of(image)
+    if parsed.prompts is None:
+        prompts = of_rows(parsed.prompt, cast(PromptType, parsed.prompt_type))
+    else:
+        prompts = of_items(parsed.prompts)
+    question = Question(
+        image,
+        prompts,
+        mask_input=references.mask_input([item.mask_id for item in parsed.prompts or ()], image_id),
+        multimask=parsed.multimask,
+        visualize=gateway.settings.visualize if parsed.visualize is None else parsed.visualize,
+        keep_masks=parsed.keep_masks,
+        model=parsed.model,
+    )
 
     def infer() -> Awaitable[Segmentation]:
         return gateway.segmenter.segment(
-            image,
-            parsed.prompt,
-            cast(PromptType, parsed.prompt_type),
-            model=parsed.model,
-            visualize=gateway.settings.visualize if parsed.visualize is None else parsed.visualize,
-            request_id=context.short_log_id,
-            timeout_s=context.remaining_s,
+            question, request_id=context.short_log_id, timeout_s=context.remaining_s
         )
 
     with context.measure("triton"):
-        segmentation = await gateway.recovery.run(infer, parsed.model)
-    return segmentation, await gateway.store.keep(image)
-
-
-def result_of(
-    request: SegmentationRequest, segmentation: Segmentation, image_id: str | None
-) -> dict[str, Any]:
-    """The `result` of an answer, in PaddleX's names; see `schemas.SegmentationResult`."""
-    label = f"{request.prompt_type}_prompt"
+        found = await gateway.recovery.run(infer, parsed.model)
+    gateway.readiness.note_success()
+    context.note_stages(found.stage_seconds, found.cache_hit, found.waited_s)
+    kept_as: list[str | None] = [None] * len(found.counts)
+    if found.low_res_masks is not None:
+        kept_as = references.keep_masks(image_id, found.low_res_masks)
     result: dict[str, Any] = {
-        "masks": [
-            {"size": segmentation.size, "counts": counts, "rleResult": counts}
-            for counts in segmentation.counts
-        ],
-        "maskInfos": [
-            {"label": label, "prompt": row}
-            if math.isnan(score)
-            else {"label": label, "prompt": row, "score": score}
-            for row, score in zip(request.prompt, segmentation.scores, strict=True)
-        ],
+        "masks": masks_of(found),
+        "maskInfos": mask_infos_of(parsed, found, kept_as),
     }
-    if image_id is not None:
+    if references.keep_image(image_id, image):
         result["imageId"] = image_id
-    if segmentation.overlay is not None:
-        result["image"] = base64.b64encode(segmentation.overlay).decode("ascii")
+    if found.overlay is not None:
+        result["image"] = base64.b64encode(found.overlay).decode("ascii")
     return result
+
+
+def masks_of(found: Segmentation) -> list[dict[str, Any]]:
+    """`masks` of an answer; see `schemas.Mask`."""
+    return [{"size": found.size, "counts": text, "rleResult": text} for text in found.counts]
+
+
+def mask_infos_of(
+    request: SegmentationRequest, found: Segmentation, kept_as: Sequence[str | None]
+) -> list[dict[str, Any]]:
+    """`maskInfos` of an answer, of the same length; see `schemas.MaskInfo`.
+
+    With `multimask` each prompt has three in a row.
+    """
+    infos: list[dict[str, Any]] = []
+    for k, (score, mask_id) in enumerate(zip(found.scores.tolist(), kept_as, strict=True)):
+        i = k // found.masks_per_prompt
+        if request.prompts is None:
+            info: dict[str, Any] = {
+                "label": f"{request.prompt_type}_prompt",
+                "prompt": request.prompt[i],
+            }
+        else:
+            prompt = request.prompts[i].model_dump(by_alias=True, exclude_none=True)
+            info = {"label": "prompt", "prompt": prompt, "promptIndex": i}
+        if not math.isnan(score):
+            info["score"] = score
+        if mask_id is not None:
+            info["maskId"] = mask_id
+        infos.append(info)
+    return infos

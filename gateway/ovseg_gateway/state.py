@@ -18,10 +18,10 @@ from ovseg_gateway.admission import Admission
 from ovseg_gateway.draining import Draining
 from ovseg_gateway.image_locks import ImageLocks
 from ovseg_gateway.image_source import ImageSource
-from ovseg_gateway.image_store import ImageStore
 from ovseg_gateway.inference import InferenceClient, Segmenter
 from ovseg_gateway.readiness import Readiness
 from ovseg_gateway.recovery import Recovery
+from ovseg_gateway.references import References
 from ovseg_gateway.single_flight import SingleFlight
 from ovseg_gateway.url_fetcher import ImageFetcher
 
@@ -46,7 +46,7 @@ class Gateway:
     settings: Settings
     segmenter: Segmenter
     images: ImageSource
-    store: ImageStore
+    references: References
     readiness: Readiness
     admission: Admission
     recovery: Recovery
@@ -81,7 +81,7 @@ async def open_gateway(
             settings=settings,
             segmenter=segmenter,
             images=ImageSource(fetcher, settings.max_image_bytes),
-            store=ImageStore(settings.image_store_bytes),
+            references=References(settings),
             readiness=readiness,
             admission=admission,
             recovery=Recovery(readiness, status, settings.recovery_wait_s),

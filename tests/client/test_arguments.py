@@ -53,8 +53,8 @@ def test_an_empty_list_is_no_prompts(kind: str, points: int) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({}, "either boxes or points"),
-        ({"boxes": [[1, 2, 3, 4]], "points": [[1, 2]]}, "either boxes or points"),
+        ({}, "boxes, points or both"),
+        ({"boxes": [[1, 2, 3, 4]], "points": [[1, 2], [3, 4]]}, "as many boxes as points"),
         ({"boxes": [[1, 2, 3, 4]], "labels": [1]}, "labels go with points"),
         ({"boxes": [[1, 2, 3]]}, r"\[N, 4\]"),
         ({"boxes": [[[1, 2, 3, 4]]]}, r"\[N, 4\]"),

@@ -12,6 +12,9 @@ import pytest
 from ovseg_client import Client
 from PIL import Image
 
+from ovseg.server.service import Service
+from ovseg.settings import EXAMPLE_PHOTO
+
 BOXES = [[20, 10, 120, 90], [60, 40, 180, 140]]
 
 
@@ -74,3 +77,29 @@ def test_both_refuse_what_is_no_image(clients: tuple[Client, Client], index: int
 @pytest.mark.parametrize("index", [0, 1], ids=["rest", "grpc"])
 def test_both_know_when_the_service_is_ready(clients: tuple[Client, Client], index: int) -> None:
     assert clients[index].is_ready()
+
+
+@pytest.mark.parametrize(
+    "prompts",
+    [
+        {"points": [[[220, 100], [60, 400]]], "labels": [[1, 0]]},
+        {"points": [[[220, 100], [0, 0]], [[170, 385], [400, 400]]], "labels": [[1, -1], [1, 0]]},
+        {"points": [[220, 100]], "boxes": [[150, 12, 300, 150]]},
+        {"boxes": [[150, 12, 300, 150]], "multimask": True},
+        {"points": [[[220, 100], [230, 60]]], "multimask": True},
+    ],
+)
+def test_sams_own_prompts_give_the_same_masks_over_both(
+    mini_service: Service, prompts: dict[str, Any]
+) -> None:
+    with (
+        Client(mini_service.base_url) as rest,
+        Client(f"grpc://{mini_service.grpc_address}") as grpc,
+    ):
+        over_rest = rest.predict(EXAMPLE_PHOTO, **prompts)
+        over_grpc = grpc.predict(EXAMPLE_PHOTO, **prompts)
+
+    assert over_rest.rles == over_grpc.rles
+    assert np.array_equal(over_rest.scores, over_grpc.scores)
+    assert over_rest.masks.shape == over_grpc.masks.shape
+    assert over_rest.masks.any()

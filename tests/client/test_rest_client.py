@@ -234,17 +234,42 @@ def test_other_addresses_are_refused(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "prompts"),
     [
-        {"points": [[[1, 2], [3, 4]]]},
-        {"points": [[1, 2]], "labels": [0]},
-        {"points": [[1, 2]], "multimask": True},
+        (
+            {"points": [[[1, 2], [3, 4]]], "labels": [[1, 0]]},
+            [{"points": [[1, 2], [3, 4]], "labels": [1, 0]}],
+        ),
+        ({"points": [[1, 2]], "labels": [0]}, [{"points": [[1, 2]], "labels": [0]}]),
+        (
+            {"points": [[[1, 2], [3, 4]], [[5, 6], [0, 0]]], "labels": [[1, 1], [1, -1]]},
+            [
+                {"points": [[1, 2], [3, 4]], "labels": [1, 1]},
+                {"points": [[5, 6]], "labels": [1]},
+            ],
+        ),
+        (
+            {"points": [[1, 2]], "boxes": [[3, 4, 5, 6]]},
+            [{"points": [[1, 2]], "labels": [1], "box": [3, 4, 5, 6]}],
+        ),
     ],
 )
-def test_what_rest_cannot_say_points_to_grpc(
-    server: CannedServer, client: Client, arguments: dict[str, Any]
+def test_what_rows_cannot_say_goes_out_as_prompts(
+    server: CannedServer, client: Client, arguments: dict[str, Any], prompts: Any
 ) -> None:
-    with pytest.raises(ValueError, match="grpc://"):
-        client.predict(b"file", **arguments)
+    server.answer = answer(len(prompts))
+    client.predict(b"file", **arguments)
 
-    assert server.sent == []
+    assert server.sent[0]["prompts"] == prompts
+    assert not server.sent[0].keys() & {"prompt", "promptType", "multimask"}
+
+
+def test_candidates_come_three_by_three(server: CannedServer, client: Client) -> None:
+    server.answer = answer(6)
+    found = client.predict(b"file", points=[[1, 2], [3, 4]], multimask=True)
+
+    assert server.sent[0]["multimask"] is True
+    assert found.masks.shape == (2, 3, 3, 5)
+    assert found.scores.shape == (2, 3)
+    flat = [mask["counts"] for candidates in found.rles for mask in candidates]
+    assert flat == [mask["counts"] for mask in server.answer["result"]["masks"]]

@@ -16,7 +16,7 @@ from ovseg.served_models import ENSEMBLE
 PICTURE = b"\xff\xd8 a picture \xff\xd9"
 SIZE = (4, 6)
 
-_DTYPES = {"FP32": np.float32, "INT32": np.int32}
+_DTYPES = {"FP32": np.float32, "INT32": np.int32, "BOOL": np.bool_}
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,15 @@ class FakeTriton:
         if failure := self.failure or self.inference_failure:
             raise failure
         n = len(tensors["point_coords"])
-        counts = np.array([f"mask{i}".encode() for i in range(n)], dtype=np.object_)
+        m = 3 if "multimask" in tensors else 1
+        counts = np.array([f"mask{k}".encode() for k in range(n * m)], dtype=np.object_)
+        logits = np.arange(n * m, dtype=np.float32).reshape(n, m, 1, 1)
         return FakeResult(
             {
-                "counts": counts.reshape(n, 1),
+                "counts": counts.reshape(n, m),
                 "size": np.array(SIZE, np.int32),
-                "scores": np.full((n, 1), self.score, np.float32),
+                "scores": np.full((n, m), self.score, np.float32),
+                "low_res_masks": np.tile(logits, (1, 1, 256, 256)),
                 "overlay": np.array([PICTURE], dtype=np.object_),
             },
             outputs,

@@ -174,7 +174,7 @@ def read_answer(connection: socket.socket) -> int:
 def test_beyond_the_queue_the_answer_is_503_at_once_and_nothing_is_lost(
     start_gateway: StartGateway, triton: FakeTriton
 ) -> None:
-    triton.delay_s = 0.3
+    triton.delay_s = 1.0
     with start_gateway(max_running=1, max_waiting=1) as http:
         with asking(http, 6) as answers:
             wait_for_calls(triton)
@@ -189,7 +189,7 @@ def test_beyond_the_queue_the_answer_is_503_at_once_and_nothing_is_lost(
         if answer.status_code == 503:
             assert int(answer.headers["retry-after"]) >= 1
             assert answer.json()["errorCode"] == 503
-            assert answer.elapsed.total_seconds() < 0.25  # at once, not after somebody's turn
+            assert answer.elapsed.total_seconds() < 0.8  # at once, not after somebody's turn
     assert 'ovseg_gateway_refusals_total{reason="overload"} 4.0' in metrics
     assert "ovseg_gateway_waiting_requests 0.0" in metrics
     assert "ovseg_gateway_running_requests 0.0" in metrics

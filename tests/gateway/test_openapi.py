@@ -58,8 +58,10 @@ def exercise(base_url: str, examples: int) -> Counter[int]:
             @given(case=operation.as_strategy(generation_mode=mode), is_photo=st.booleans())
             def answers_conform(case: Case[Any], is_photo: bool) -> None:
                 if is_photo and isinstance(case.body, dict):
-                    case.body |= {"image": photo, "promptType": "point", "model": None}
-                    case.body["prompt"] = [[1, 2], [3, 4]]
+                    case.body |= {"image": photo, "model": None}
+                    if not case.body.get("prompts"):
+                        case.body.pop("prompts", None)
+                        case.body |= {"promptType": "point", "prompt": [[1, 2], [3, 4]]}
                 answer = case.call_and_validate(checks=CHECKS)
                 if case.method == "POST":
                     statuses[answer.status_code] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 
@@ -128,7 +129,12 @@ def test_the_home_page_needs_nothing_from_elsewhere(http: httpx.Client) -> None:
 def test_the_api_description_documents_every_answer(http: httpx.Client) -> None:
     operation = http.get("/openapi.json").json()["paths"][PATH]["post"]
 
-    documented = {"200", "400", "408", "413", "415", "422", "429", "500", "503", "504"}
+    documented = {"200", "400", "404", "408", "413", "415", "422", "429", "500", "503", "504"}
     assert operation["responses"].keys() == documented
     schema = operation["requestBody"]["content"]["application/json"]["schema"]
-    assert schema["required"] == ["image", "prompt", "promptType"]
+    alternatives = [
+        {required for way in part["anyOf"] for required in way["required"]}
+        for part in schema["allOf"]
+    ]
+    assert alternatives == [{"image", "imageId"}, {"prompt", "promptType", "prompts"}]
+    assert schema.keys() >= {"properties", "title"} and "$ref" not in json.dumps(schema)

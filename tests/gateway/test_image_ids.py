@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 
 import httpx
 import pytest
-from ovseg_gateway.errors import ForgottenImageError
-from ovseg_gateway.image_store import ImageStore
+from ovseg_gateway.recently_used import RecentlyUsed
 
 from tests.gateway.conftest import StartGateway
 from tests.gateway.fake_triton import FakeTriton
@@ -22,21 +20,15 @@ def of_id(image_id: object, **fields: object) -> dict[str, object]:
     return named
 
 
-def test_the_files_used_last_are_kept_as_far_as_there_is_room() -> None:
-    async def scenario() -> None:
-        store = ImageStore(10)
-        first, second = await store.keep(b"a" * 4), await store.keep(b"b" * 4)
-        assert first and second
-        assert await store.keep(b"a" * 4) == first  # The same file counts once.
-        assert store.find(second) == b"b" * 4  # Now the first is the oldest.
-        third = await store.keep(b"c" * 6)
-        assert third and store.find(second) and store.find(third) == b"c" * 6
-        with pytest.raises(ForgottenImageError):
-            store.find(first)
-        assert await store.keep(b"d" * 11) is None
-        assert store.find(second) and store.find(third)
-
-    asyncio.run(scenario())
+def test_what_was_used_last_is_kept_as_far_as_there_is_room() -> None:
+    store: RecentlyUsed[str] = RecentlyUsed(10)
+    assert store.put("first", "a", 4) and store.put("second", "b", 4)
+    assert store.put("first", "A", 4)  # Under the same name it counts once.
+    assert store.get("second") == "b"  # Now the first is the oldest.
+    assert store.put("third", "c", 6)
+    assert (store.get("first"), store.get("second"), store.get("third")) == (None, "b", "c")
+    assert not store.put("fourth", "d", 11)
+    assert store.get("second") and store.get("third")
 
 
 def test_a_prompt_about_an_image_sent_before_reaches_triton_with_its_bytes(
