@@ -5,22 +5,32 @@ object) and parts of them (0 is no part). Objects are cut-outs (emoji, and objec
 photographs) as they are or as silhouettes filled with photographic texture, and random blobs,
 polygons and rings, plain, textured, or patched from several textures, so that an object cannot be
 told by a single colour. Parts are regions of emoji, patches, and smaller objects that stick to
-larger ones. Some scenes are no composites but crops of the outlined photographs themselves.
+larger ones. Some scenes are no composites but crops of photographs, with the outlined objects and
+regions of one colour.
+
+Parts are numbered 24 to an object; STUCK of each 24 is a thing of its own, as a badge on a coat is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 from cutouts import OutlinedPhoto, cut_out, load_cutouts, load_outlined
-from parts import choose_parts, placement, regions
+from numpy.typing import NDArray
+from parts import choose_parts, photo_regions, placement, regions
 from textures import Array, FloatArray, Rng, background, degrade, relief, texture
 
-PHOTO_SIDE = 960  # photographs are kept with their shorter side at most so long
+PHOTO_SIDE = 768  # photographs are kept with their shorter side at most so long
 PHOTO_OBJECT_SHARE = 0.25  # of the cut-outs, where there are outlined photographs
 REAL_SCENE_SHARE = 0.2
+REGION_SCENE_SHARE = 0.05
+CAMOUFLAGE_SHARE = 0.2  # of the objects: their mean colour moves towards what is behind them
+SOFT_EDGE_SHARE = 0.25
+RELIEF_SHARE = 0.25  # of the objects with colours of their own
+PARTS, STUCK = 24, 20  # numbers of parts to an object, and which of them is a thing of its own
 STUCK_SHARE = 0.2  # of the objects: another one sticks to them
 SKIMAGE_PHOTOS = (
     "brick.png", "camera.png", "cell.png", "coins.png", "grass.png", "gravel.png",
@@ -49,7 +59,7 @@ class Library:
         with_parts: bool = False,
     ) -> None:
         self.with_parts = with_parts
-        self.cutouts = [load_cutouts(source, cache) for source in emoji]
+        self.cutouts: list[Sequence[Array]] = [load_cutouts(source, cache) for source in emoji]
         self.outlined: list[OutlinedPhoto] = load_outlined(*outlined) if outlined else []
         self.photo_objects = [image for photo in self.outlined for image in cut_out(photo)]
         paths = [p for d in photo_dirs for p in sorted(d.glob("**/*"))]
@@ -75,7 +85,8 @@ class Library:
         else:
             chosen = self.cutouts[0 if rng.random() < 0.65 else rng.integers(len(self.cutouts))]
             image = np.asarray(chosen[rng.integers(len(chosen))])
-        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+        smooth = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR
+        image = cv2.resize(image, (size, size), interpolation=smooth)
         return image.astype(np.float32), is_emoji
 
 
@@ -108,27 +119,46 @@ def random_shape(rng: Rng, size: int) -> FloatArray:
     return mask.astype(np.float32) / 255
 
 
+def square(rng: Rng, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """A random square window of a picture [H, W, ...]."""
+    side = int(min(shape[:2]) * rng.uniform(0.5, 1.0))
+    y, x = rng.integers(shape[0] - side + 1), rng.integers(shape[1] - side + 1)
+    return slice(y, y + side), slice(x, x + side)
+
+
+def shrunk(image: Array, size: int) -> Array:
+    """A square picture at `size` pixels a side."""
+    smooth = cv2.INTER_AREA if image.shape[0] >= size else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (size, size), interpolation=smooth), np.uint8)
+
+
 def real_scene(rng: Rng, photo: OutlinedPhoto, size: int) -> tuple[Array, Array]:
     """A square crop of an outlined photograph; an outline within an earlier one is a part."""
-    height, width = photo.image.shape[:2]
-    side = int(min(height, width) * rng.uniform(0.5, 1.0))
-    y, x = rng.integers(height - side + 1), rng.integers(width - side + 1)
-    labels = np.zeros((height, width, 2), np.uint8)
-    sizes = [int(mask.sum()) for mask in photo.masks]
-    for number, index in enumerate(np.argsort(sizes)[::-1], start=1):
-        mask = photo.masks[index] > 0
+    window = square(rng, photo.image.shape)
+    masks = [
+        cv2.resize(mask[window], (size, size), interpolation=cv2.INTER_NEAREST) > 0
+        for mask in photo.masks
+    ]
+    labels = np.zeros((size, size, 2), np.uint8)
+    numbers = [0, 0]
+    for mask in sorted(masks, key=lambda mask: -int(mask.sum())):
+        if not mask.any():
+            continue
         level = int((labels[mask, 0] > 0).mean() > 0.2)
-        labels[mask & ((labels[:, :, 0] == 0) | (level == 1)), level] = number
-    crop, label = photo.image[y : y + side, x : x + side], labels[y : y + side, x : x + side]
-    smooth = cv2.INTER_AREA if side >= size else cv2.INTER_LINEAR
-    crop = cv2.resize(crop, (size, size), interpolation=smooth)
-    label = cv2.resize(label, (size, size), interpolation=cv2.INTER_NEAREST)
-    present = np.unique(label[label[:, :, 0] > 0, 0])[:9]  # the dense objectives take nine
-    small = label.copy()
-    small[:, :, 0] = 0
-    for number, value in enumerate(present, start=1):
-        small[label[:, :, 0] == value, 0] = number
-    return crop, small
+        if level == 1:
+            labels[mask, 1] = PARTS * numbers[1] + STUCK
+        else:
+            labels[mask & (labels[:, :, 0] == 0), 0] = numbers[0] + 1
+        numbers[level] = min(numbers[level] + 1, 9)
+    return shrunk(photo.image[window], size), labels
+
+
+def region_scene(rng: Rng, photo: Array, size: int) -> tuple[Array, Array]:
+    """A square crop of any photograph, with regions of one colour as parts of no object."""
+    image = shrunk(photo[square(rng, photo.shape)], size)
+    labels = np.zeros((size, size, 2), np.uint8)
+    labels[:, :, 1] = photo_regions(rng, image)
+    return image, labels
 
 
 def random_object(
@@ -154,6 +184,8 @@ def random_object(
         if rng.random() < 0.8:
             colour = colour * relief(rng, alpha)
         colour = np.clip(colour, 0, 255).astype(np.float32)
+    elif library.with_parts and rng.random() < RELIEF_SHARE:
+        colour = np.clip(colour * relief(rng, alpha), 0, 255)
     if library.with_parts and may_stick and rng.random() < STUCK_SHARE:
         other, cover, _ = random_object(rng, library, size, may_stick=False)
         place = placement(rng, size, (0.2, 0.6), 0.3)
@@ -163,17 +195,22 @@ def random_object(
         if (cover * alpha).sum() > 0.2 * cover.sum():
             colour = colour * (1 - both[:, :, 3:]) + both[:, :, :3]
             alpha = np.maximum(alpha, cover)
-            parts[cover > 0.5] = 20
+            parts[cover > 0.5] = STUCK
     parts[alpha < 0.5] = 0
     return colour, alpha, parts
 
 
 def make_scene(rng: Rng, library: Library, size: int) -> tuple[Array, Array]:
     """One scene: image [size, size, 3] uint8 RGB and labels [size, size, 2] uint8."""
-    if library.outlined and rng.random() < REAL_SCENE_SHARE:
+    kind = rng.random()
+    if library.outlined and kind < REAL_SCENE_SHARE:
         photo = library.outlined[rng.integers(len(library.outlined))]
         image, labels = real_scene(rng, photo, size)
-        if labels[:, :, 0].any():
+        if labels.any():
+            return degrade(rng, image.astype(np.float32), gently=True), labels
+    if library.with_parts and kind > 1 - REGION_SCENE_SHARE:
+        image, labels = region_scene(rng, library.photos[rng.integers(len(library.photos))], size)
+        if len(np.unique(labels)) > 3:
             return degrade(rng, image.astype(np.float32), gently=True), labels
     return composite(rng, library, size)
 
@@ -186,8 +223,10 @@ def composite(rng: Rng, library: Library, size: int) -> tuple[Array, Array]:
     widths = np.exp(rng.uniform(np.log(0.12), np.log(0.9 if count < 5 else 0.6), count)) * size
     if count < 3:
         widths = np.maximum(widths, 0.3 * size)
-    drawn = 160 if size <= 256 else 256  # objects are drawn so large, then placed
     for index, width in enumerate(np.sort(widths)[::-1], start=1):
+        drawn = 256  # objects are drawn so large, then placed; while training, as large as needed
+        if library.with_parts:
+            drawn = int(np.clip(1.15 * width, 80, 320))
         colour, alpha, parts = random_object(rng, library, drawn)
         squash = np.exp(rng.normal(0, 0.18, 2)) * width / drawn
         if rng.random() < 0.5:
@@ -200,16 +239,50 @@ def composite(rng: Rng, library: Library, size: int) -> tuple[Array, Array]:
         if abs(squash).min() < 0.6:  # avoid aliasing of strongly reduced cut-outs
             k = max(0.1, 0.35 / abs(squash).min() - 0.2)
             colour, alpha = (cv2.GaussianBlur(a, (0, 0), k) for a in (colour, alpha))
-        layer = cv2.warpAffine(colour, matrix, (size, size), borderMode=cv2.BORDER_REPLICATE)
-        cover = cv2.warpAffine(alpha, matrix, (size, size))
         if rng.random() < 0.5:
-            blur = cv2.GaussianBlur(cover, (0, 0), width * rng.uniform(0.02, 0.12))
-            dx, dy = rng.uniform(-0.15, 0.15, 2) * width
-            blur = cv2.warpAffine(blur, np.array([[1.0, 0, dx], [0, 1, dy]]), (size, size))
-            canvas = canvas * (1 - rng.uniform(0.2, 0.7) * blur[:, :, None])
-        canvas = canvas + cover[:, :, None] * (layer - canvas)
-        parts = cv2.warpAffine(parts, matrix, (size, size), flags=cv2.INTER_NEAREST)
-        parts[parts > 0] += 24 * (index - 1)
-        labels[cover > 0.5, 0] = index
-        labels[cover > 0.5, 1] = parts[cover > 0.5]
+            cast_shadow(rng, canvas, alpha, matrix, width)
+        window, moved = seen_window(matrix, drawn, size)
+        extent = window[1].stop - window[1].start, window[0].stop - window[0].start
+        layer = cv2.warpAffine(colour, moved, extent, borderMode=cv2.BORDER_REPLICATE)
+        cover = cv2.warpAffine(alpha, moved, extent)
+        if library.with_parts and rng.random() < CAMOUFLAGE_SHARE:
+            apart = cv2.mean(canvas[window])[:3] - np.array(cv2.mean(layer)[:3])
+            layer = np.clip(layer + (rng.uniform(0.4, 1) * apart).astype(np.float32), 0, 255)
+        if library.with_parts and rng.random() < SOFT_EDGE_SHARE:
+            cover = cv2.GaussianBlur(cover, (0, 0), rng.uniform(0.5, 0.004 * size))
+        canvas[window] += cover[:, :, None] * (layer - canvas[window])
+        parts = cv2.warpAffine(parts, moved, extent, flags=cv2.INTER_NEAREST)
+        parts[parts > 0] += PARTS * (index - 1)
+        labels[window][cover > 0.5, 0] = index
+        labels[window][cover > 0.5, 1] = parts[cover > 0.5]
     return degrade(rng, canvas), labels
+
+
+def seen_window(
+    matrix: NDArray[np.float64], side: int, size: int
+) -> tuple[tuple[slice, slice], NDArray[np.float64]]:
+    """Where the map [2, 3] puts a square of `side` on a frame of `size`, and the map into there."""
+    corners = matrix @ np.array([[0, side, 0, side], [0, 0, side, side], [1, 1, 1, 1]])
+    low = np.clip(np.floor(corners.min(1)).astype(int) - 1, 0, size - 1)
+    high = np.clip(np.ceil(corners.max(1)).astype(int) + 1, low + 1, size)
+    moved = matrix.copy()
+    moved[:, 2] -= low
+    return (slice(low[1], high[1]), slice(low[0], high[0])), moved
+
+
+def cast_shadow(
+    rng: Rng, canvas: FloatArray, alpha: FloatArray, matrix: NDArray[np.float64], width: float
+) -> None:
+    """Darken the canvas beside an object, softly."""
+    side, margin = 64, 32
+    small = cv2.resize(alpha, (side, side), interpolation=cv2.INTER_AREA)
+    small = np.pad(small, margin)
+    small = cv2.GaussianBlur(small, (0, 0), side * rng.uniform(0.02, 0.12))
+    scale = alpha.shape[0] / side
+    placed = matrix.copy()
+    placed[:, 2] += rng.uniform(-0.15, 0.15, 2) * width - placed[:, :2].sum(1) * margin * scale
+    placed[:, :2] *= scale
+    window, moved = seen_window(placed, side + 2 * margin, canvas.shape[0])
+    extent = window[1].stop - window[1].start, window[0].stop - window[0].start
+    blur = cv2.warpAffine(small, moved, extent)
+    canvas[window] *= 1 - rng.uniform(0.2, 0.7) * blur[:, :, None]

@@ -1,12 +1,15 @@
 """Cut-out objects: renderings of emoji, and objects outlined by hand on photographs.
 
-A set of cut-outs is uint8 [N, 256, 256, 4] RGBA, made once and kept in a memory-mapped file.
+A set of cut-outs is uint8 [N, S, S, 4] RGBA: for training read from a zip that `pack.py` wrote, for
+evaluation drawn once from an Iconify package and kept in a memory-mapped file.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,16 +26,28 @@ SKIN_TONES = ("1f3fb", "1f3fc", "1f3fd", "1f3fe", "1f3ff")
 ICONIFY_VARIATIONS = ("-light", "-dark", "-medium", "flag-", "keycap")  # near copies, and squares
 
 
-def load_cutouts(source: Path, cache: Path) -> Array:
-    """The cut-outs of one emoji set: a folder of .webp files, or an Iconify `icons.json`."""
-    name = source.parent.parent.name if source.suffix == ".json" else source.parent.name
-    target = cache / f"cutouts_{name}_{CUTOUT_SIZE}.npy"
+def load_cutouts(source: Path, cache: Path) -> Sequence[Array]:
+    """The cut-outs of one emoji set: a zip of WebP pictures, or an Iconify `icons.json`."""
+    if source.suffix == ".zip":
+        return read_zip(source)
+    target = cache / f"cutouts_{source.parent.parent.name}_{CUTOUT_SIZE}.npy"
     if not target.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        draw = _iconify(source) if source.suffix == ".json" else _renderings(source)
-        images = [_fitted(image) for image in draw]
-        np.save(target, np.stack(images))
+        np.save(target, np.stack([_fitted(image) for image in iconify(source)]))
     return np.load(target, mmap_mode="r")
+
+
+def read_zip(path: Path) -> list[Array]:
+    """Every picture of a zip, RGBA."""
+    with zipfile.ZipFile(path) as archive:
+        files = [archive.read(name) for name in archive.namelist()]
+
+    def decode(data: bytes) -> Array:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA), np.uint8)
+
+    with ThreadPoolExecutor(16) as threads:
+        return list(threads.map(decode, files))
 
 
 def _fitted(image: Array) -> Array:
@@ -42,7 +57,8 @@ def _fitted(image: Array) -> Array:
     return cv2.resize(image, (CUTOUT_SIZE, CUTOUT_SIZE), interpolation=mode)
 
 
-def _renderings(folder: Path) -> Iterator[Array]:
+def renderings(folder: Path) -> Iterator[Array]:
+    """The rendered emoji of a folder, RGBA; of each in several skin tones, the tones b and d."""
     for path in sorted(folder.glob("*.webp")):
         tones = sum(t in path.stem for t in SKIN_TONES)
         if tones and path.stem[-1] not in "bd":
@@ -52,7 +68,8 @@ def _renderings(folder: Path) -> Iterator[Array]:
             yield cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA)
 
 
-def _iconify(path: Path) -> Iterator[Array]:
+def iconify(path: Path) -> Iterator[Array]:
+    """The vector emoji of an Iconify `icons.json`, drawn at 256 pixels, RGBA."""
     import resvg_py
 
     data = json.loads(path.read_text())

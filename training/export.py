@@ -19,14 +19,19 @@ METADATA = {"format": "ovseg", "variant": "sam_mini", "input_size": "512"}
 
 
 def load_trained(paths: list[Path]) -> SamMini:
-    """The model with the averaged weights of a run, or their mean over several of its phases."""
+    """The model with the averaged weights of a run, or their mean over several of its phases.
+
+    A path like `run/ema` stands for the files `run/ema.0.pt`, `run/ema.1.pt`, ….
+    """
     model = SamMini()
-    states = [torch.load(path, weights_only=True) for path in paths]
-    mean = {
-        name: sum(state[name] for state in states) / len(states) if v.is_floating_point() else v
-        for name, v in states[-1].items()
-    }
-    model.load_state_dict(mean)
+    states: list[dict[str, Tensor]] = []
+    for path in paths:
+        files = sorted(path.parent.glob(f"{path.name}.*.pt"))
+        parts = [torch.load(file, weights_only=True, map_location="cpu") for file in files]
+        states.append({name: value.float() for part in parts for name, value in part.items()})
+    mean = {k: torch.stack([s[k] for s in states]).mean(0) for k in states[0]}
+    missing, unexpected = model.load_state_dict(mean, strict=False)
+    assert not unexpected and all(name.endswith("num_batches_tracked") for name in missing)
     return model.eval()
 
 
@@ -41,7 +46,7 @@ def folded_state(model: SamMini) -> dict[str, Tensor]:
 def main() -> None:
     """Read the arguments, write the file through a temporary name, say what is in it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--ema", type=Path, nargs="+", required=True, help="`ema_N.pt` of a run")
+    parser.add_argument("--ema", type=Path, nargs="+", required=True, help="like run/ema")
     parser.add_argument("--out", type=Path, default=Path("../weights/sam_mini.safetensors"))
     args = parser.parse_args()
     state = folded_state(load_trained(args.ema))

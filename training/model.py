@@ -83,15 +83,16 @@ class SamMini(nn.Module):
         """
         decoder = self.mask_decoder
         b, c, g, _ = embedding.shape
+        sparse = sparse.to(embedding.dtype)
         n = sparse.shape[0]
         per = n // b
         if mask_inputs is None:  # the image side is the same for all prompts: keep it once
             image = embedding + self.prompt_encoder.no_mask_embed.weight.reshape(1, c, 1, 1)
         else:
-            dense = self.prompt_encoder.mask_downscaling(mask_inputs)
+            dense = self.prompt_encoder.mask_downscaling(mask_inputs.to(embedding.dtype))
             image = embedding.repeat_interleave(per, dim=0) + dense
         keys = image.flatten(2).transpose(1, 2)  # [B or B * P, N, C]
-        key_pe = self.prompt_encoder.pe_layer((g, g)).flatten(1).t()[None]
+        key_pe = self.prompt_encoder.pe_layer((g, g)).flatten(1).t()[None].to(embedding.dtype)
         output = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
         tokens = torch.cat([output[None].expand(n, -1, -1), sparse], dim=1)
         queries = tokens
@@ -130,8 +131,8 @@ def to_image(attention: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     q = attention.q_proj(q).reshape(images, n // images * t, heads, -1).transpose(1, 2)
     k = attention.k_proj(k).reshape(images, k.shape[1], heads, -1).transpose(1, 2)
     v = attention.v_proj(v).reshape(images, v.shape[1], heads, -1).transpose(1, 2)
-    weights = (q @ k.transpose(2, 3) / q.shape[3] ** 0.5).softmax(-1)
-    return attention.out_proj((weights @ v).transpose(1, 2).reshape(n, t, -1))
+    out = nn.functional.scaled_dot_product_attention(q, k, v)
+    return attention.out_proj(out.transpose(1, 2).reshape(n, t, -1))
 
 
 def to_tokens(attention: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -143,8 +144,8 @@ def to_tokens(attention: Attention, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q = q[:, None].expand(-1, n // images, -1, -1, -1).reshape(n, heads, cells, -1)
     k = attention.k_proj(k).reshape(n, t, heads, -1).transpose(1, 2)
     v = attention.v_proj(v).reshape(n, t, heads, -1).transpose(1, 2)
-    weights = (q @ k.transpose(2, 3) / q.shape[3] ** 0.5).softmax(-1)
-    return attention.out_proj((weights @ v).transpose(1, 2).reshape(n, cells, -1))
+    out = nn.functional.scaled_dot_product_attention(q, k, v)
+    return attention.out_proj(out.transpose(1, 2).reshape(n, cells, -1))
 
 
 def upscale(layers: nn.Sequential, keys: Tensor, g: int) -> Tensor:

@@ -17,12 +17,13 @@ MOST_PARTS = 4
 FILLED_SHARE = 0.75  # how often a part takes in what it surrounds, as a face does its eyes
 
 
-def regions(colour: FloatArray, alpha: FloatArray) -> list[Array]:
+def regions(colour: FloatArray, alpha: FloatArray, least: float = LEAST_SHARE) -> list[Array]:
     """Connected regions without an edge inside: masks [S, S], 0 or 1, that do not overlap.
 
     Args:
         colour: [S, S, 3] RGB in 0..255.
         alpha: [S, S] in 0..1.
+        least: smallest share of the object.
     """
     size = alpha.shape[0]
     solid = (alpha > 0.5).astype(np.uint8)
@@ -32,7 +33,7 @@ def regions(colour: FloatArray, alpha: FloatArray) -> list[Array]:
     calm = ((change * size / 256 < EDGE) & (alpha > 0.9)).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(calm, connectivity=4)
     shares = stats[:, cv2.CC_STAT_AREA] / max(1, int(solid.sum()))
-    kept = [k for k in range(1, count) if shares[k] > LEAST_SHARE / 2]
+    kept = [k for k in range(1, count) if shares[k] > least / 2]
     if not kept:
         return []
     seeds = np.isin(labels, kept)
@@ -44,6 +45,22 @@ def regions(colour: FloatArray, alpha: FloatArray) -> list[Array]:
     owner[nearest[seeds]] = labels[seeds]
     grown = owner[nearest] * ((distance < 0.025 * size) & (solid > 0))
     return [(grown == k).astype(np.uint8) for k in kept]
+
+
+def photo_regions(rng: Rng, image: Array) -> Array:
+    """A map [S, S] of regions of one colour in a photograph, each a fifth of a per cent or more."""
+    size = image.shape[0]
+    labels = np.zeros((size, size), np.uint8)
+    found = regions(image.astype(np.float32), np.ones((size, size), np.float32), 0.004)
+    kept = []
+    for index in rng.permutation(len(found)):
+        mask = filled(found[index]) if rng.random() < FILLED_SHARE else found[index]
+        thickness = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 3).max()
+        if mask.mean() < 0.4 and thickness > LEAST_THICKNESS * size:
+            kept.append(mask)
+    for number, mask in enumerate(sorted(kept[:9], key=lambda mask: -int(mask.sum()))):
+        labels[mask > 0] = 24 * number + 1
+    return labels
 
 
 def filled(mask: Array) -> Array:

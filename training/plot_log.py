@@ -14,7 +14,12 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 SMOOTHING_ROWS = 3
-CURVES = (("iou_box", "IoU, box"), ("iou_point", "IoU, one click"))
+CURVES = (
+    ("iou_box", "box"),
+    ("iou_point", "one click"),
+    ("iou_best", "one click, best of three"),
+    ("iou_2_more", "two corrections, parts too"),
+)
 
 
 def column(rows: list[dict[str, str]], name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -39,14 +44,16 @@ def main() -> None:
     figure, (quality, loss) = plt.subplots(1, 2, figsize=(11, 4), dpi=100, layout="constrained")
     for name, title in CURVES:
         quality.plot(*column(rows, name), label=title)
-    loss.plot(*column(rows, "loss"), color="tab:red", label="loss with prompts")
-    loss.plot(*column(rows, "query"), color="tab:gray", label="dense loss (query)")
+    loss.plot(*column(rows, "loss"), color="tab:red", label="loss")
     loss.set_yscale("log")
-    for axes, title in ((quality, "Training batches: IoU"), (loss, "Training batches: loss")):
+    for axes, title in (
+        (quality, "Training batches: IoU"),
+        (loss, "Training batches: loss of a step"),
+    ):
         for before, row in itertools.pairwise(rows):
             if row["phase"] != before["phase"]:
                 axes.axvline(float(row["minutes"]), color="black", alpha=0.15)
-        axes.set(title=title, xlabel="minutes on two shared cores")
+        axes.set(title=title, xlabel="minutes on one GPU")
         axes.grid(alpha=0.3)
         axes.legend()
     figure.savefig(args.out)

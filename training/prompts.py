@@ -1,22 +1,24 @@
-"""Prompts drawn from label maps, and the losses of the masks they give."""
+"""Prompts drawn from label maps, and the losses of the masks they give; all on the device.
+
+A click has two right answers where a part is seen: the object and the part. The three masks of a
+click must hold both. Its single mask is the one asked for: mostly the object, but where a thing
+sticks to it, as a badge on a coat, more often that thing.
+"""
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from model import SamMini
-from numpy.typing import NDArray
-from objectives import dice_loss
+from composites import PARTS, STUCK
 from torch import Tensor
 from torch.nn import functional as F
 
 PAD, NEGATIVE, POSITIVE, CORNER_A, CORNER_B = -1, 0, 1, 2, 3
-SMALLEST = 0.0025  # of the frame: what shows less of itself is not asked for
+SMALLEST = 0.0012  # of the frame: what shows less of itself is not asked for
 PART_SHARE = 0.4  # of the prompts, where parts can be seen
-PART_CLICK_WEIGHT = 0.5  # of the first mask: one click means the whole more often than a part
+RARE_ANSWER = 0.3  # weight of a click's single mask where the other answer is the commoner one
+BOXES_OF_THREE = 0.3  # weight of the three masks of a box
 
 
 @dataclass
@@ -25,129 +27,157 @@ class PromptBatch:
 
     points: Tensor  # [n, 2, 2] fractions of the frame
     kinds: Tensor  # [n, 2]
-    targets: Tensor  # [n, S/2, S/2] in {0, 1}
+    targets: Tensor  # [n, 2, S/2, S/2] in 0..1: what is asked for, and the click's other answer
     weights: Tensor  # [n], 0 where the image shows no object
+    has_other: Tensor  # [n]
+    single: Tensor  # [n] weight of the single mask of the first prompt
     is_box: Tensor  # [n]
-    is_part: Tensor  # [n]
 
 
-def inner_point(mask: NDArray[np.bool_], rng: np.random.Generator) -> tuple[int, int]:
-    """(x, y) of a random pixel of a mask [H, W] that is not empty."""
-    flat = np.flatnonzero(mask)
-    y, x = divmod(int(flat[rng.integers(len(flat))]), mask.shape[1])
-    return x, y
+def pick(area: Tensor) -> Tensor:
+    """A pixel (x, y) of each area [n, h, w] > 0, as fractions [n, 2]: any, or one deep inside."""
+    n, h, w = area.shape
+    small = F.adaptive_avg_pool2d(area[:, None], 64)
+    blurred = [F.avg_pool2d(small, k, 1, k // 2) for k in (1, 3, 9, 21)]
+    depth = F.interpolate(torch.stack(blurred).sum(0), (h, w), mode="nearest")[:, 0]
+    noise = torch.rand_like(area)
+    deep = torch.rand(n, 1, 1, device=area.device) < 0.5
+    score = torch.where(deep, depth + 0.2 * noise, noise) + 10 * (area > 0)
+    index = score.flatten(1).argmax(1)
+    return torch.stack([(index % w + 0.5) / w, (index // w + 0.5) / h], 1)
 
 
-def draw_prompts(labels: NDArray[np.uint8], per: int, rng: np.random.Generator) -> PromptBatch:
-    """Objects and parts [B, S, S, 2] -> `per` prompts for each, half boxes and half points."""
-    b, size, _, _ = labels.shape
-    n = b * per
-    points, kinds = np.zeros((n, 2, 2), np.float32), np.full((n, 2), PAD)
-    targets = np.zeros((n, size // 2, size // 2), np.float32)
-    weights, is_box, is_part = np.zeros(n, np.float32), np.zeros(n, bool), np.zeros(n, bool)
-    for i in range(b):
-        turns = []
-        for level in range(2):
-            areas = np.bincount(labels[i, :, :, level].ravel(), minlength=2)[1:]
-            seen = 1 + np.flatnonzero(areas >= SMALLEST * size * size)
-            turns.append(itertools.cycle(rng.permutation(seen).tolist()))
-        for k in range(i * per, (i + 1) * per):
-            level = int(rng.random() < PART_SHARE)
-            chosen = next(turns[level], 0)
-            if not chosen:  # no part to be seen: ask for an object
-                level, chosen = 0, next(turns[0], 0)
-            if not chosen:
-                continue
-            mask = labels[i, :, :, level] == chosen
-            targets[k], weights[k] = mask[1::2, 1::2], 1
-            is_box[k] = rng.random() < 0.5
-            if is_box[k]:
-                xs, ys = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-                box = np.array([[xs[0], ys[0]], [xs[-1] + 1, ys[-1] + 1]], np.float32)
-                extent = box[1] - box[0]
-                noise = np.clip(rng.normal(0, 0.06, (2, 2)), -0.15, 0.15) * extent
-                points[k] = np.clip(box + noise, 0, size) / size
-                kinds[k] = CORNER_A, CORNER_B
-            else:
-                x, y = inner_point(mask, rng)
-                points[k, 0] = (x + 0.5) / size, (y + 0.5) / size
-                kinds[k, 0] = POSITIVE
-            is_part[k] = level == 1
-    arrays = (points, kinds, targets, weights, is_box, is_part)
-    return PromptBatch(*(torch.from_numpy(a) for a in arrays))
+def corners(mask: Tensor) -> Tensor:
+    """Boxes of masks [n, S, S], not empty, as fractions [n, 2, 2]: (x0, y0), (x1, y1)."""
+    size = mask.shape[1]
+    ends = []
+    for line in (mask.any(1), mask.any(2)):
+        first = line.float().argmax(1)
+        last = size - line.flip(1).float().argmax(1)
+        ends.append(torch.stack([first, last], 1).float() / size)
+    return torch.stack(ends, 2)
+
+
+def draw_prompts(labels: Tensor, per: int) -> PromptBatch:
+    """Objects and parts uint8 [B, 2, S, S] -> `per` prompts for each, half boxes, half points."""
+    b, _, size, _ = labels.shape
+    n, device = b * per, labels.device
+    flat = labels.flatten(2).long()
+    areas = torch.zeros(b, 2, 256, device=device)
+    areas.scatter_add_(2, flat, torch.ones_like(flat, dtype=torch.float32))
+    areas[:, :, 0] = 0
+    seen = (areas >= max(SMALLEST * size * size, 100)).float()
+    shown = seen.any(2)  # [B, 2]
+    chosen = torch.multinomial(seen.flatten(0, 1) + 1e-12, per, replacement=True)
+    chosen = chosen.reshape(b, 2, per)
+    part = torch.rand(b, per, device=device) < PART_SHARE
+    part = (part & shown[:, 1:]) | ~shown[:, :1]
+    number = torch.where(part, chosen[:, 1], chosen[:, 0]).flatten()  # [n]
+    part = part.flatten()
+    weights = shown.any(1).repeat_interleave(per).float()
+    image = torch.arange(b, device=device).repeat_interleave(per)
+    mask = labels[image, part.long()] == number[:, None, None].to(torch.uint8)  # [n, S, S]
+
+    is_box = torch.rand(n, device=device) < 0.5
+    box = corners(mask)
+    extent = (box[:, 1] - box[:, 0])[:, None]
+    sigma = torch.rand(n, 1, 1, device=device) * 0.08
+    noise = (torch.randn(n, 2, 2, device=device) * sigma).clamp(-0.15, 0.15)
+    box = (box + noise * extent).clamp(0, 1)
+    click = pick(mask.float())
+    points = torch.where(is_box[:, None, None], box, torch.stack([click, click * 0], 1))
+    as_box = torch.tensor([CORNER_A, CORNER_B], device=device)
+    as_click = torch.tensor([POSITIVE, PAD], device=device)
+    kinds = torch.where(is_box[:, None], as_box, as_click)
+
+    xy = (click * size).long().clamp(0, size - 1)
+    under = labels[image, :, xy[:, 1], xy[:, 0]]  # [n, 2]: object and part below the click
+    other = torch.where(part, under[:, 0], under[:, 1])
+    other_seen = seen[image, (~part).long(), other.long()] > 0
+    has_other = other_seen & ~is_box & (weights > 0)
+    other_mask = labels[image, (~part).long()] == other[:, None, None]
+    targets = torch.stack([mask, other_mask & has_other[:, None, None]], 1).float()
+    below = torch.where(part, number, under[:, 1].long())
+    stuck = (below > 0) & (below % PARTS == STUCK)
+    rare = (part & ~stuck) | (~part & stuck)
+    single = torch.where(rare & ~is_box, RARE_ANSWER, 1.0)
+    return PromptBatch(points, kinds, F.avg_pool2d(targets, 2), weights, has_other, single, is_box)
 
 
 def add_correction(
-    batch: PromptBatch, points: Tensor, kinds: Tensor, logits: Tensor, rng: np.random.Generator
+    batch: PromptBatch, points: Tensor, kinds: Tensor, logits: Tensor
 ) -> tuple[Tensor, Tensor]:
     """One more click per prompt, where the mask logits [n, h, w] are wrong.
 
     points [n, T, 2], kinds [n, T] -> the same with T + 1 tokens, the click first.
     """
-    wrong = ((logits > 0) != (batch.targets > 0.5)).numpy()
-    target = batch.targets.numpy() > 0.5
-    n, h, w = wrong.shape
-    clicks, click_kinds = np.zeros((n, 1, 2), np.float32), np.full((n, 1), PAD)
-    for k in range(n):
-        area = wrong[k] if wrong[k].any() else target[k]
-        if area.any():
-            x, y = inner_point(area, rng)
-            clicks[k, 0] = (x + 0.5) / w, (y + 0.5) / h
-            click_kinds[k, 0] = POSITIVE if target[k, y, x] else NEGATIVE
-    points = torch.cat([torch.from_numpy(clicks), points], 1)
-    return points, torch.cat([torch.from_numpy(click_kinds), kinds], 1)
+    target = batch.targets[:, 0] > 0.5
+    wrong = (logits > 0) != target
+    area = torch.where(wrong.flatten(1).any(1)[:, None, None], wrong, target)
+    click = pick(area.float())
+    n, h, w = target.shape
+    xy = (click * torch.tensor([w, h], device=click.device)).long()
+    inside = target[torch.arange(n, device=click.device), xy[:, 1], xy[:, 0]]
+    kind = torch.where(inside, POSITIVE, NEGATIVE)[:, None]
+    return torch.cat([click[:, None], points], 1), torch.cat([kind, kinds], 1)
 
 
-def mask_loss(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits [n, M, h, w] against targets [n, h, w] -> loss [n, M] and IoU [n, M]."""
-    truth = targets[:, None].expand_as(logits).flatten(2)
-    flat = logits.flatten(2)
-    share = truth.mean(2, keepdim=True).clamp(min=1e-3)
-    balance = 1 + truth * (((1 - share) / share).sqrt() - 1).clamp(min=0)  # small objects count
-    cross = F.binary_cross_entropy_with_logits(flat, truth, balance, reduction="none").mean(2)
-    loss = 2 * cross + dice_loss(flat.sigmoid(), truth)
+def mask_losses(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits [n, M, h, w] against targets [n, T, h, w] -> loss and IoU, each [n, M, T].
+
+    Cross entropy, in which small objects count more, and the dice loss; both are sums of products,
+    so every mask meets every target in one matrix product.
+    """
+    x, truth = logits.flatten(2).float(), targets.flatten(2).transpose(1, 2)  # [n, M, N] [n, N, T]
+    pixels = x.shape[2]
+    soft = F.softplus(-x)  # of a pixel inside
+    outside = soft + x
+    size = truth.sum(1)[:, None]  # [n, 1, T]
+    share = (size / pixels).clamp(min=1e-3)
+    balance = ((1 - share) / share).sqrt().clamp(min=1)
+    cross = outside.sum(2, keepdim=True) - outside @ truth + balance * (soft @ truth)
+    chance = x.sigmoid()
+    dice = 1 - (2 * (chance @ truth) + 1) / (chance.sum(2, keepdim=True) + size + 1)
     with torch.no_grad():
-        guess, real = flat > 0, truth > 0.5
-        union = (guess | real).sum(2)
-        iou = (guess & real).sum(2) / union.clamp(min=1)
-    return loss, iou
+        guess, real = (x > 0).float(), (truth > 0.5).float()
+        both = guess @ real
+        union = guess.sum(2, keepdim=True) + real.sum(1)[:, None] - both
+        iou = both / union.clamp(min=1)
+    return 2 * cross / pixels + dice, iou
 
 
-def prompt_losses(
-    model: SamMini,
-    embedding: Tensor,
-    labels: NDArray[np.uint8],
-    rng: np.random.Generator,
-    per: int,
-    clicks: int,
-) -> dict[str, Tensor]:
-    """The loss over first prompts and `clicks` corrections of them; and mean IoUs to report."""
-    batch = draw_prompts(labels, per, rng)
-    weights, total = batch.weights, batch.weights.sum().clamp(min=1)
-    points, kinds = batch.points, batch.kinds
-    logits, quality = model.decode(embedding, model.sparse(points, kinds), None)
-    losses, iou = mask_loss(logits, batch.targets)
-    single = (~batch.is_box).float() * weights
+def first_loss(
+    batch: PromptBatch, logits: Tensor, quality: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of the four masks of first prompts, and mean IoUs to report."""
+    losses, iou = mask_losses(logits, batch.targets)
+    total = batch.weights.sum().clamp(min=1)
+    clicks = (~batch.is_box).float()
+    three = batch.weights * torch.where(batch.is_box, BOXES_OF_THREE, 1.0)
     choice = losses[:, 1:]
-    multi = choice.min(1).values + 0.1 * choice.mean(1)
-    error = (quality - iou).square()
-    first = torch.where(batch.is_part & ~batch.is_box, PART_CLICK_WEIGHT, 1.0) * weights
-    loss = (losses[:, 0] * first).sum() + 0.5 * (multi * single).sum()
-    loss = loss + 0.5 * (error[:, 0] * weights + error[:, 1:].sum(1) * single).sum()
-    loss = loss / total
-    best = iou[:, 1:].gather(1, quality[:, 1:].argmax(1, keepdim=True))[:, 0]
-    boxed = batch.is_box.float() * weights
-    result = {
-        "iou_box": (iou[:, 0] * boxed).sum() / boxed.sum().clamp(min=1),
-        "iou_point": (iou[:, 0] * single).sum() / single.sum().clamp(min=1),
-        "iou_multi": (best * single).sum() / single.sum().clamp(min=1),
+    multi = choice[:, :, 0].min(1).values + 0.05 * choice[:, :, 0].mean(1)
+    multi = multi * batch.single + choice[:, :, 1].min(1).values * batch.has_other * 0.5
+    error = (quality.float() - iou[:, :, 0]).square()
+    loss = losses[:, 0, 0] * batch.weights * batch.single + 0.5 * multi * three
+    loss = loss + (error[:, 0] * batch.weights + error[:, 1:].sum(1) * three) * batch.single
+    best = iou[:, 1:, 0].gather(1, quality[:, 1:].argmax(1, keepdim=True))[:, 0]
+
+    def mean(value: Tensor, weight: Tensor) -> Tensor:
+        return (value * weight).sum() / weight.sum().clamp(min=1)
+
+    usual = clicks * batch.weights * (batch.single == 1)
+    return loss.sum() / total, {
+        "iou_box": mean(iou[:, 0, 0], (1 - clicks) * batch.weights),
+        "iou_point": mean(iou[:, 0, 0], usual),
+        "iou_by_score": mean(best, usual),
+        "iou_best": mean(iou[:, 1:, 0].max(1).values, usual),
     }
-    for _ in range(clicks):
-        previous = logits[:, 0].detach()
-        points, kinds = add_correction(batch, points, kinds, previous, rng)
-        mask_inputs = previous[:, None].clamp(-20, 20) if rng.random() < 0.6 else None
-        logits, quality = model.decode(embedding, model.sparse(points, kinds), mask_inputs)
-        losses, iou = mask_loss(logits[:, :1], batch.targets)
-        error = (quality[:, :1] - iou).square()
-        loss = loss + ((losses + 0.5 * error)[:, 0] * weights).sum() / total
-    return result | {"loss": loss}
+
+
+def correction_loss(batch: PromptBatch, logits: Tensor, quality: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss of the single mask after a correction, and its mean IoU."""
+    losses, iou = mask_losses(logits[:, :1], batch.targets[:, :1])
+    error = (quality[:, :1].float() - iou[:, :, 0]).square()
+    total = batch.weights.sum().clamp(min=1)
+    loss = ((losses[:, 0, 0] + error[:, 0]) * batch.weights).sum() / total
+    return loss, (iou[:, 0, 0] * batch.weights).sum() / total

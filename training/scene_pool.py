@@ -1,88 +1,98 @@
-"""A pool of drawn scenes, so that training never waits for the drawing."""
+"""A pool of drawn scenes on the training device, and the processes that keep it fresh."""
 
 from __future__ import annotations
 
+import mmap
+import multiprocessing
+import os
+import threading
 import time
-from pathlib import Path
 
 import cv2
 import numpy as np
-from composites import Array, Library, Rng, make_scene
+import torch
+from composites import Array, Library, make_scene
+from torch import Tensor
 
-PADDING = (124, 116, 104)  # SAM's mean colour
+SLOTS = 24  # scenes that a drawing process may be ahead of the pool
+
+
+def shared(shape: tuple[int, ...], kind: type = np.uint8) -> np.ndarray:
+    """A zeroed array that forked processes share."""
+    count = int(np.prod(shape))
+    return np.frombuffer(mmap.mmap(-1, count * np.dtype(kind).itemsize), kind).reshape(shape)
 
 
 class ScenePool:
-    """A ring of scenes in memory-mapped files, which `fill_forever` keeps replacing.
+    """A ring of scenes: uint8 [capacity, S, S, 5], RGB and two label maps.
 
     Drawing a scene takes longer than a training step may wait, so every scene serves several times,
-    each time cropped, flipped, turned and tinted anew.
+    each time cropped, flipped, turned and tinted anew. The processes are forked by the constructor,
+    so make it before anything touches the GPU.
+
+    Args:
+        library: the source pictures, shared with the drawing processes.
+        drawers: number of processes.
+        size: side of a scene in pixels.
+        seed: with the process's number, the seed of its scenes.
     """
 
-    def __init__(self, folder: Path, size: int, capacity: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.size, self.capacity = size, capacity
-        stem = f"{size}_{capacity}.bin"
-        shape = (capacity, size, size)
-        self.images = _memmap(folder / f"images_{stem}", (*shape, 3))
-        self.labels = _memmap(folder / f"labels_{stem}", (*shape, 2))
-        self.count = _memmap(folder / f"count_{stem}", (8,)).view(np.int64)
+    def __init__(self, library: Library, drawers: int, size: int, seed: int) -> None:
+        self.size, self.count = size, 0
+        self.rings = shared((drawers, SLOTS, size, size, 5))
+        self.drawn, self.taken = shared((drawers,), np.int64), shared((drawers,), np.int64)
+        fork = multiprocessing.get_context("fork")
+        self.processes = [
+            fork.Process(target=self._draw, args=(library, index, seed), daemon=True)
+            for index in range(drawers)
+        ]
+        for process in self.processes:
+            process.start()
 
-    def fill_forever(self, library: Library, seed: int, pause: float) -> None:
-        """Add scenes for as long as the process lives, resting `pause` seconds once full."""
+    def _draw(self, library: Library, index: int, seed: int) -> None:
+        """Body of a process: fill its ring for ever, waiting while it is full."""
         cv2.setNumThreads(1)
-        rng = np.random.default_rng([seed, int(self.count[0])])
+        os.nice(5)
+        rng = np.random.default_rng([seed, index])
         while True:
-            slot = int(self.count[0]) % self.capacity
-            self.images[slot], self.labels[slot] = make_scene(rng, library, self.size)
-            self.count[0] += 1
-            time.sleep(pause if self.count[0] >= self.capacity else 0)
+            while self.drawn[index] - self.taken[index] >= SLOTS:
+                time.sleep(0.01)
+            slot: Array = self.rings[index, self.drawn[index] % SLOTS]
+            slot[:, :, :3], slot[:, :, 3:] = make_scene(rng, library, self.size)
+            self.drawn[index] += 1
 
-    def sample(self, rng: Rng, batch: int, size: int) -> tuple[Array, Array]:
-        """Images [batch, size, size, 3] and labels [batch, size, size, 2], augmented."""
-        filled = min(int(self.count[0]), self.capacity)
-        images = np.empty((batch, size, size, 3), np.uint8)
-        labels = np.empty((batch, size, size, 2), np.uint8)
-        for i in range(batch):
-            k = rng.integers(filled)
-            side = int(self.size * rng.uniform(0.45, 1)) if rng.random() < 0.6 else self.size
-            y, x = rng.integers(self.size - side + 1, size=2)
-            image = self.images[k, y : y + side, x : x + side]
-            label = self.labels[k, y : y + side, x : x + side]
-            smooth = cv2.INTER_AREA if side >= size else cv2.INTER_LINEAR
-            image = cv2.resize(image, (size, size), interpolation=smooth)
-            label = cv2.resize(label, (size, size), interpolation=cv2.INTER_NEAREST)
-            if rng.random() < 0.5:
-                image, label = image[:, ::-1], label[:, ::-1]
-            turns = int(rng.choice([0, 0, 0, 1, 2, 3]))
-            image, label = np.rot90(image, turns), np.rot90(label, turns)
-            if rng.random() < 0.3:
-                image = image[:, :, rng.permutation(3)]
-            if rng.random() < 0.3:
-                gain = rng.uniform(0.6, 1.3, 3)
-                image = np.clip(image * gain, 0, 255).astype(np.uint8)
-            if rng.random() < 0.3:
-                image, label = letterbox(rng, image, label)
-            images[i], labels[i] = image, label
-        return images, labels
+    def open(self, device: torch.device, capacity: int) -> None:
+        """Make the ring on the device and start moving scenes into it."""
+        self.device = device
+        self.scenes = torch.zeros(
+            (capacity, self.size, self.size, 5), dtype=torch.uint8, device=device
+        )
+        threading.Thread(target=self._move, daemon=True).start()
 
+    def _move(self) -> None:
+        """Body of a thread: take drawn scenes to the device, on a stream of its own."""
+        stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        with torch.cuda.stream(stream):
+            while True:
+                moved = 0
+                for index in range(len(self.drawn)):
+                    drawn = int(self.drawn[index])
+                    for number in range(int(self.taken[index]), drawn):
+                        scene = torch.from_numpy(self.rings[index, number % SLOTS])
+                        self.scenes[(self.count + moved) % len(self.scenes)].copy_(scene)
+                        moved += 1
+                    if stream is not None:
+                        stream.synchronize()
+                    self.taken[index] = drawn
+                self.count += moved
+                time.sleep(0.02)
 
-def letterbox(rng: Rng, image: Array, label: Array) -> tuple[Array, Array]:
-    """Crop to a random aspect and pad right or below, as pictures that are not square are served.
+    def sample(self, batch: int) -> Tensor:
+        """Random scenes [batch, S, S, 5]."""
+        filled = min(self.count, len(self.scenes))
+        return self.scenes[torch.randint(filled, (batch,), device=self.device)]
 
-    SAM's padding is zero after normalising; the mean colour, rounded, is within half a level of it.
-    """
-    size = image.shape[0]
-    kept = int(size * rng.uniform(0.5, 0.95))
-    padded, empty = np.empty_like(image), np.zeros_like(label)
-    padded[:] = PADDING
-    if rng.random() < 0.7:  # landscape
-        padded[:kept], empty[:kept] = image[:kept], label[:kept]
-    else:
-        padded[:, :kept], empty[:, :kept] = image[:, :kept], label[:, :kept]
-    return padded, empty
-
-
-def _memmap(path: Path, shape: tuple[int, ...]) -> Array:
-    """A uint8 file of that shape, created empty if it is missing."""
-    return np.memmap(path, np.uint8, "r+" if path.exists() else "w+", shape=shape)
+    def close(self) -> None:
+        """Stop the drawing processes."""
+        for process in self.processes:
+            process.terminate()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-SCHEDULE = "4:256:6:0:1e-3,46:256:3:4:5e-4,21:256:3:4:3.5e-4,26:512:2:4:2.5e-4:large"
+SCHEDULE = "3.2:256:128:8,5.0:512:48:8"
+WARM_UP = 0.03  # of the run
+LAST = 0.01  # of the peak rate, at the end
 
 
 @dataclass(frozen=True)
@@ -15,23 +17,21 @@ class Phase:
     minutes: float
     size: int
     batch: int
-    prompts: int  # 0: dense objectives only
-    peak_rate: float
-    pool: str = "small"
+    prompts: int
 
 
 def parse_phases(text: str) -> list[Phase]:
-    """Text like `SCHEDULE` -> phases; a sixth field names the pool."""
+    """Text like `SCHEDULE` -> phases."""
     phases = []
     for item in text.split(","):
-        minutes, size, batch, prompts, rate, *pool = item.split(":")
-        counts = int(size), int(batch), int(prompts)
-        phases.append(Phase(float(minutes), *counts, float(rate), *pool))
+        minutes, *counts = item.split(":")
+        phases.append(Phase(float(minutes), *(int(count) for count in counts)))
     return phases
 
 
-def learning_rate(phase: Phase, progress: float) -> float:
-    """Warm-up over the first 4 %, then a cosine down to a fiftieth of the peak."""
-    if progress < 0.04:
-        return phase.peak_rate * (0.05 + 0.95 * progress / 0.04)
-    return phase.peak_rate * (0.02 + 0.49 * (1 + math.cos(math.pi * (progress - 0.04) / 0.96)))
+def share_of_rate(progress: float) -> float:
+    """Of the peak rate at a share `progress` of the whole run: warm-up, then a cosine."""
+    if progress < WARM_UP:
+        return 0.05 + 0.95 * progress / WARM_UP
+    done = min(1.0, (progress - WARM_UP) / (1 - WARM_UP))
+    return LAST + (1 - LAST) * 0.5 * (1 + math.cos(math.pi * done))

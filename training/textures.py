@@ -48,16 +48,22 @@ def procedural(rng: Rng, size: int) -> FloatArray:
         mix = 0.6 * smooth_noise(rng, size, int(rng.integers(2, 6)), 1)
         mix = mix + 0.4 * smooth_noise(rng, size, int(rng.integers(8, 40)), 1)
     elif kind < 0.75:
-        mix = rng.normal(0.5, rng.uniform(0.05, 0.4), (size, size, 1)).astype(np.float32)
+        mix = 0.5 + rng.uniform(0.05, 0.4) * rng.standard_normal((size, size, 1), np.float32)
         mix = cv2.blur(mix, (int(rng.integers(1, 4)), int(rng.integers(1, 8))))[:, :, None]
     else:
         angle, freq = rng.uniform(0, np.pi), rng.uniform(4, 40)
         ys, xs = np.mgrid[0:size, 0:size].astype(np.float32) / size
-        wave = np.sin(2 * np.pi * freq * (xs * np.cos(angle) + ys * np.sin(angle)))
+        pitch, (cos, sin) = np.float32(2 * np.pi * freq), direction(angle)
+        wave = np.sin(pitch * (xs * cos + ys * sin))
         if rng.random() < 0.4:
-            wave = wave * np.sin(2 * np.pi * freq * (ys * np.cos(angle) - xs * np.sin(angle)))
+            wave = wave * np.sin(pitch * (ys * cos - xs * sin))
         mix = (0.5 + 0.5 * np.clip(wave * rng.uniform(1, 6), -1, 1))[:, :, None]
     return np.clip(a + (b - a) * mix, 0, 255).astype(np.float32)
+
+
+def direction(angle: float) -> tuple[np.float32, np.float32]:
+    """Cosine and sine, in float32 so that the arrays they meet stay float32."""
+    return np.float32(np.cos(angle)), np.float32(np.sin(angle))
 
 
 def texture(rng: Rng, photos: list[Array], size: int, wide: bool = False) -> FloatArray:
@@ -74,8 +80,11 @@ def background(rng: Rng, photos: list[Array], size: int) -> FloatArray:
         for _ in range(rng.integers(1, 4)):
             angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(-0.35, 0.35)
             ys, xs = np.mgrid[0:size, 0:size].astype(np.float32) / size - 0.5
-            side = xs * np.cos(angle) + ys * np.sin(angle) - offset
-            side = side + rng.choice([0.0, 0.3]) * (smooth_noise(rng, size, 4, 1)[:, :, 0] - 0.5)
+            cos, sin = direction(angle)
+            side = xs * cos + ys * sin - offset
+            side = side + float(rng.choice([0.0, 0.3])) * (
+                smooth_noise(rng, size, 4, 1)[:, :, 0] - 0.5
+            )
             alpha = np.clip(side * size / rng.uniform(1, 6), 0, 1)[:, :, None]
             canvas = canvas + alpha * (texture(rng, photos, size) - canvas)
     return canvas
@@ -87,7 +96,8 @@ def relief(rng: Rng, alpha: FloatArray) -> FloatArray:
     depth = cv2.GaussianBlur(alpha, (0, 0), size * rng.uniform(0.04, 0.2))
     angle = rng.uniform(0, 2 * np.pi)
     ys, xs = np.mgrid[0:size, 0:size].astype(np.float32) / size - 0.5
-    slope = (xs * np.cos(angle) + ys * np.sin(angle)) * rng.uniform(0, 0.8)
+    cos, sin = direction(angle)
+    slope = (xs * cos + ys * sin) * rng.uniform(0, 0.8)
     shade = 1 - rng.uniform(0, 0.7) * (1 - depth) + slope
     return np.clip(shade, 0.15, 1.6)[:, :, None]
 
@@ -102,12 +112,13 @@ def degrade(rng: Rng, image: FloatArray, gently: bool = False) -> Array:
     if rng.random() < 0.4:
         image = image * (0.5 + smooth_noise(rng, size, 2, 1))
     if rng.random() < 0.6:
-        image = image * rng.uniform(0.6, 1.25, (1, 1, 3) if rng.random() < 0.4 else (1, 1, 1))
+        gain = rng.uniform(0.6, 1.25, (1, 1, 3) if rng.random() < 0.4 else (1, 1, 1))
+        image = image * gain.astype(np.float32)
         image = (image - 128) * rng.uniform(0.6, 1.3) + 128 + rng.uniform(-20, 20)
     if rng.random() < 0.08:
         image = np.repeat(image.mean(2, keepdims=True), 3, 2)
     if rng.random() < 0.5:
-        image = image + rng.normal(0, rng.uniform(1, 12), image.shape)
+        image = image + rng.uniform(1, 12) * rng.standard_normal(image.shape, np.float32)
     out = np.clip(image, 0, 255).astype(np.uint8)
     if rng.random() < 0.4:
         quality = int(rng.integers(25, 90))

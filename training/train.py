@@ -1,58 +1,83 @@
-"""Train `sam_mini`: dense objectives first, then prompts.
+"""Train `sam_mini` on one GPU (or, slowly, on CPUs).
 
-The plan is a list of phases, each for so many minutes at one image size. Every few minutes the run
-writes `state.pt` (to resume) and `ema.pt` (averaged weights); at the end of phase N also
-`ema_N.pt`, which `export.py` reads.
+The plan is a list of phases, each for so many minutes at one image size; the learning rate falls
+once over all of them. Scenes are drawn by processes of their own; cropping, prompts, corrections
+and losses happen on the device. Every minute and a half, and after each phase, the run writes its
+averaged weights, in files of at most 16 MB; at the end it also writes `state.pt`, from which
+another run may start.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import csv
-import multiprocessing
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from augment import crops
 from composites import Library
 from encoder import load_imagenet
-from model import MEAN, STD, SamMini, normalise
-from objectives import DenseHead
-from prompts import prompt_losses
+from model import MEAN, STD, SamMini
+from prompts import add_correction, correction_loss, draw_prompts, first_loss
 from safetensors.torch import load_file
 from scene_pool import ScenePool
-from schedule import SCHEDULE, Phase, learning_rate, parse_phases
-from torch import distributed, nn
+from schedule import SCHEDULE, parse_phases, share_of_rate
+from torch import Tensor, nn
 
-# glibc would hand every large tensor back to the system and fault its pages in again
-KEEP_MEMORY = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "100000000000",
-    "MALLOC_TOP_PAD_": "67108864",
-}
-
-
-BACKBONE_SHARE = 0.35  # of the learning rate, for the pretrained part
+SCENE_SIZE = 512
+BACKBONE_SHARE = 0.3  # of the learning rate, for the pretrained part
+LEAST_CROP = {256: 0.4, 512: 0.6}  # smallest side of a crop, of a scene, by image size
+MASK_INPUT_SHARE = 0.65  # of the corrections
+CLICKS = (0, 1, 2, 3, 5, 7)  # corrections after the first prompt, and how often so many
+CLICK_ODDS = (0.3, 0.25, 0.25, 0.12, 0.05, 0.03)
+CHUNK = 15_000_000  # bytes of a file of weights
 
 
 class Averaged:
     """Exponential moving average of every floating-point weight and buffer."""
 
-    def __init__(self, module: nn.Module, decay: float = 0.995) -> None:
+    def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay, self.steps = decay, 0
-        self.state = {k: v.detach().clone() for k, v in module.state_dict().items()}
+        self.live = {k: v for k, v in module.state_dict().items() if v.is_floating_point()}
+        self.state = {k: v.clone() for k, v in self.live.items()}
 
-    def update(self, module: nn.Module) -> None:
+    def update(self) -> None:
         """Move a little towards the present weights, faster while the run is young."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (20 + self.steps))
-        for name, value in module.state_dict().items():
-            if value.is_floating_point():
-                self.state[name].lerp_(value, 1 - decay)
+        torch._foreach_lerp_(list(self.state.values()), list(self.live.values()), 1 - decay)
+
+
+class Shadow:
+    """A copy of the decoder in lower precision, which computes; the float32 weights only learn."""
+
+    def __init__(self, model: SamMini, kind: torch.dtype) -> None:
+        decoder = {"prompt_encoder": model.prompt_encoder, "mask_decoder": model.mask_decoder}
+        self.model = copy.deepcopy(model)
+        del self.model.image_encoder
+        self.model.to(kind)
+        # positions need float32
+        layer = copy.deepcopy(model.prompt_encoder.pe_layer)
+        self.model.prompt_encoder.pe_layer = layer
+        self.masters = [p for part in decoder.values() for p in part.parameters()]
+        self.copies = [p for name in decoder for p in getattr(self.model, name).parameters()]
+
+    def refresh(self) -> None:
+        """Take over the weights."""
+        with torch.no_grad():
+            torch._foreach_copy_(self.copies, self.masters)
+
+    def hand_back(self) -> None:
+        """Give the gradients to the weights."""
+        for master, twin in zip(self.masters, self.copies, strict=True):
+            master.grad = None if twin.grad is None else twin.grad.float()
+            twin.grad = None
 
 
 def start_from(model: SamMini, args: argparse.Namespace) -> None:
@@ -67,156 +92,178 @@ def start_from(model: SamMini, args: argparse.Namespace) -> None:
         assert not unexpected and all(k.startswith("image_encoder.") for k in missing)
 
 
-def draw_scenes(args: argparse.Namespace, pool: str) -> None:
-    """Body of a process that keeps one pool fresh."""
-    outlined = tuple(args.outlined) if args.outlined else None
-    library = Library(args.emoji, args.photos, args.out / "cache", outlined, with_parts=True)
-    pause = args.pause if pool == "small" else 4 * args.pause
-    open_pool(args, pool).fill_forever(library, args.seed, pause)
+def step_losses(
+    model: SamMini, shadow: Shadow, pixels: Tensor, labels: Tensor, per: int, clicks: int
+) -> dict[str, Tensor]:
+    """Forward and backward of one batch; leaves the gradients, returns numbers to report.
 
-
-def save(path: Path, value: object) -> None:
-    """Write atomically."""
-    torch.save(value, path.with_suffix(".part"))
-    path.with_suffix(".part").replace(path)
-
-
-def train(args: argparse.Namespace, rank: int) -> None:
-    """Body of one training process: run the phases, continuing where `state.pt` left off.
-
-    Every process takes its own scenes; gradients are averaged before each step.
+    Each prompt round is taken back at once, down to the embedding, so that memory holds one.
     """
+    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=pixels.is_cuda):
+        embedding = model.image_encoder(pixels)
+    kind = shadow.copies[0].dtype
+    leaf = embedding.detach().to(kind).requires_grad_()
+    with torch.no_grad():
+        batch = draw_prompts(labels, per)
+    points, kinds = batch.points, batch.kinds
+    decoder = shadow.model
+    logits, quality = decoder.decode(leaf, decoder.sparse(points, kinds), None)
+    loss, result = first_loss(batch, logits, quality)
+    loss.backward()
+    total = loss.detach()
+    for index in range(clicks):
+        previous = logits[:, 0].detach()
+        with torch.no_grad():
+            points, kinds = add_correction(batch, points, kinds, previous)
+        with_mask = np.random.random() < MASK_INPUT_SHARE
+        mask_inputs = previous[:, None].clamp(-20, 20) if with_mask else None
+        logits, quality = decoder.decode(leaf, decoder.sparse(points, kinds), mask_inputs)
+        loss, iou = correction_loss(batch, logits, quality)
+        loss = loss / (1 + 0.3 * index)
+        loss.backward()
+        total = total + loss.detach()
+        if index < 2:
+            result[f"iou_{index + 1}_more"] = iou
+    embedding.backward(leaf.grad.to(embedding.dtype))
+    shadow.hand_back()
+    return result | {"loss": total}
+
+
+def save_chunks(state: dict[str, Tensor], path: Path, kind: torch.dtype) -> None:
+    """Write tensors as `path.0.pt`, `path.1.pt`, … of at most 16 MB."""
+    parts: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, value in state.items():
+        value = value.detach().to("cpu", kind if value.is_floating_point() else value.dtype)
+        if size + value.nbytes > CHUNK:
+            parts.append({})
+            size = 0
+        parts[-1][name] = value.clone()
+        size += value.nbytes
+    for number, part in enumerate(parts):
+        target = path.with_name(f"{path.name}.{number}.pt")
+        torch.save(part, target.with_suffix(".part"))
+        target.with_suffix(".part").replace(target)
+
+
+def elapsed(args: argparse.Namespace) -> float:
+    """Seconds since the launch."""
+    return time.monotonic() - float(args.launched)
+
+
+def train(args: argparse.Namespace, pool: ScenePool) -> None:
+    """Run the phases."""
+    device = torch.device(args.device)
     torch.manual_seed(args.seed)
-    torch.set_num_threads(args.threads)
-    cv2.setNumThreads(1)
-    store = f"file://{args.out / 'rendezvous'}"
-    distributed.init_process_group("gloo", store, rank=rank, world_size=args.processes)
-    model, head = SamMini(), DenseHead()
-    both = nn.ModuleDict({"model": model, "head": head})
-    averaged = Averaged(model)
+    np.random.seed(args.seed)
+    torch.backends.cuda.enable_cudnn_sdp(False)  # it would plan anew for every number of tokens
+    print(f"library after {elapsed(args):.1f} s", flush=True)
+    model = SamMini()
     start_from(model, args)
+    model.to(device)
+    if device.type == "cuda":
+        model.image_encoder.to(memory_format=torch.channels_last)
+    state = None
+    if args.resume and args.resume.exists():
+        state = torch.load(args.resume, map_location=device, weights_only=True)
+        model.load_state_dict(state["model"])
+    kind = torch.bfloat16 if device.type == "cuda" else torch.float32
+    shadow, averaged = Shadow(model, kind), Averaged(model, args.decay)
     backbone = [p for part in model.image_encoder.backbone_modules() for p in part.parameters()]
     ids = {id(p) for p in backbone}
-    others = [p for p in both.parameters() if id(p) not in ids]
+    others = [p for p in model.parameters() if id(p) not in ids and p.requires_grad]
     groups = [{"params": others, "share": 1.0}, {"params": backbone, "share": BACKBONE_SHARE}]
-    optimiser = torch.optim.AdamW(groups, lr=1e-3, weight_decay=0.02, betas=(0.9, 0.98))
-    place: dict[str, float] = {"phase": 0, "progress": 0.0, "step": 0, "spent": 0.0}
-    state_path = args.out / "state.pt"
-    if state_path.exists() and not args.restart:
-        state = torch.load(state_path, weights_only=False)
-        both.load_state_dict(state["both"])
+    optimiser = torch.optim.AdamW(
+        groups, lr=args.rate, weight_decay=0.02, betas=(0.9, 0.98), fused=device.type == "cuda"
+    )
+    if state is not None:
         optimiser.load_state_dict(state["optimiser"])
-        averaged.state, averaged.steps = state["averaged"], state["averaged_steps"]
-        place = {key: state[key] for key in place}
-    if args.from_phase is not None:
-        place |= {"phase": args.from_phase, "progress": 0.0}
-    step, began = int(place["step"]), time.monotonic() - place["spent"]
-    rng = np.random.default_rng([args.seed, step, rank])
+        averaged.state.update(state["averaged"])
+        averaged.steps = state["steps"]
+    pool.open(device, args.capacity)
+    while pool.count < args.first_scenes:
+        time.sleep(0.1)
+    model.train()
+    for part in model.image_encoder.backbone_modules():
+        part.eval()  # the batch statistics of ImageNet stay
+    for phase in args.phases:  # the first step of a kind loads and plans for many seconds
+        with torch.no_grad():
+            pixels, labels = crops(pool.sample(phase.batch), phase.size, 0.5)
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+        result = step_losses(model, shadow, pixels, labels, phase.prompts, 1)
+        print(f"{phase.size}: {float(result['loss']):.2f} after {elapsed(args):.1f} s", flush=True)
+    for group in optimiser.param_groups:
+        group["lr"] = 0.0
+    optimiser.step()
+    ready = time.monotonic()
+    print(f"ready after {elapsed(args):.1f} s with {pool.count} scenes", flush=True)
 
+    minutes = sum(phase.minutes for phase in args.phases)
+    if args.stop_at is not None:  # the phases share what the start has left
+        left = (args.stop_at - elapsed(args)) / 60
+        args.phases = [replace(p, minutes=p.minutes * left / minutes) for p in args.phases]
+        minutes = left
+    step, count, images, before = 0, 0, 0, 0.0
+    last_row = last_save = time.monotonic()
+    sums: dict[str, Tensor] = {}
+    times: dict[str, int] = {}
     for number, phase in enumerate(args.phases):
-        if number < place["phase"]:
-            continue
-        progress = place["progress"] if number == place["phase"] else 0.0
-        pool = open_pool(args, phase.pool)
-        while int(pool.count[0]) < 64:
-            time.sleep(1)
-        set_mode(both, phase)
-        phase_began = time.monotonic() - progress * phase.minutes * 60
-        sums: dict[str, float] = {}
-        count, last_save, tick = 0, time.monotonic(), time.monotonic()
-        while progress < 1:
-            rate = learning_rate(phase, progress)
+        end = ready + 60 * (before + phase.minutes)
+        while time.monotonic() < end:
+            progress = (time.monotonic() - ready) / 60 / minutes
             for group in optimiser.param_groups:
-                group["lr"] = rate * group["share"]
-            pictures, label_maps = pool.sample(rng, phase.batch, phase.size)
-            embedding = model.image_encoder(normalise(pictures))
-            losses = head.losses(embedding, torch.from_numpy(label_maps[..., 0].copy()))
-            loss = torch.stack([losses[k] for k in ("query", "edge", "outline", "inside")]).sum()
-            if phase.prompts:
-                passes = int(np.random.default_rng([args.seed, step]).choice(3, p=args.passes))
-                prompt = prompt_losses(model, embedding, label_maps, rng, phase.prompts, passes)
-                loss = args.dense_weight * loss + prompt["loss"]
-                losses.update(prompt)
+                group["lr"] = args.rate * args.rate_scale(progress) * group["share"]
+            with torch.no_grad():
+                scenes = pool.sample(phase.batch)
+                pixels, labels = crops(scenes, phase.size, LEAST_CROP.get(phase.size, 0.5))
+                pixels = pixels.contiguous(memory_format=torch.channels_last)
+            shadow.refresh()
+            clicks = int(np.random.choice(CLICKS, p=CLICK_ODDS))
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            progress = (time.monotonic() - phase_began) / (phase.minutes * 60)
-            progress = average_gradients(both, progress, args.processes)
-            norm = nn.utils.clip_grad_norm_(both.parameters(), 5.0)
-            if bool(torch.isfinite(norm)):
-                optimiser.step()
-                averaged.update(model)
-            step, count = step + 1, count + 1
-            if rank > 0:
-                continue
-            for key, value in (losses | {"grad": norm}).items():
-                sums[key] = sums.get(key, 0.0) + value.item()
-            if count == args.every:
-                row: dict[str, float] = {"step": step, "minutes": (time.monotonic() - began) / 60}
-                row |= {"phase": number, "size": phase.size, "rate": rate}
-                row["seconds_per_step"] = (time.monotonic() - tick) / count
-                report(args.out / "log.csv", row | {k: v / count for k, v in sums.items()})
-                sums, count, tick = {}, 0, time.monotonic()
-            if time.monotonic() - last_save > 90 or progress >= 1:
+            result = step_losses(model, shadow, pixels, labels, phase.prompts, clicks)
+            result["grad"] = nn.utils.clip_grad_norm_(model.parameters(), 2.0, foreach=True)
+            optimiser.step()
+            averaged.update()
+            step, count, images = step + 1, count + 1, images + phase.batch
+            for key, value in result.items():
+                sums[key] = sums.get(key, 0) + value.detach()
+                times[key] = times.get(key, 0) + 1
+            now = time.monotonic()
+            if now - last_row > args.every:
+                means = {k: float(v) / times[k] for k, v in sums.items()}
+                row: dict[str, float] = {"step": step, "minutes": (now - ready) / 60}
+                row |= {"phase": number, "size": phase.size, "images": images}
+                row |= {"scenes": pool.count, "rate": optimiser.param_groups[0]["lr"]}
+                row["seconds_per_step"] = (time.monotonic() - last_row) / count
+                report(args.out / "log.csv", row | means)
+                sums, times, count, last_row = {}, {}, 0, time.monotonic()
+                if not np.isfinite(means["loss"]):
+                    raise SystemExit("the loss is not finite")
+            if now - last_save > args.save_every:
+                save_chunks(averaged.state, args.out / "ema", torch.float32)
                 last_save = time.monotonic()
-                now = {"phase": number, "progress": progress, "step": step}
-                state = {"both": both.state_dict(), "optimiser": optimiser.state_dict()} | now
-                state |= {"averaged": averaged.state, "averaged_steps": averaged.steps}
-                save(state_path, state | {"spent": last_save - began})
-                save(args.out / "ema.pt", averaged.state)
-                if progress >= 1:
-                    save(args.out / f"ema_{number}.pt", averaged.state)
-    distributed.destroy_process_group()
-
-
-def open_pool(args: argparse.Namespace, name: str) -> ScenePool:
-    """'small': scenes of 256 pixels; 'large': an eighth as many of 512 pixels."""
-    if name == "small":
-        return ScenePool(args.out / "pool", 256, args.capacity)
-    return ScenePool(args.out / "pool", 512, args.capacity // 8)
-
-
-def set_mode(module: nn.ModuleDict, phase: Phase) -> None:
-    """Training mode; with few large images, the batch statistics stay as they are.
-
-    Those of the pretrained backbone always do.
-    """
-    module.train()
-    for buffer in module.buffers():
-        distributed.broadcast(buffer, 0)
-    if phase.size > 256:
-        for part in module.modules():
-            if isinstance(part, nn.BatchNorm2d):
-                part.eval()
-    encoder = module["model"].image_encoder
-    for part in encoder.backbone_modules():
-        part.eval()
-
-
-def average_gradients(module: nn.Module, value: float, processes: int) -> float:
-    """Average gradients over the processes; returns process 0's `value` to all of them."""
-    parameters = list(module.parameters())
-    grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
-    share = torch.tensor([value * processes if distributed.get_rank() == 0 else 0.0])
-    flat = torch.cat([*(g.flatten() for g in grads), share])
-    distributed.all_reduce(flat)
-    flat /= processes
-    for parameter, part in zip(
-        parameters, flat[:-1].split([g.numel() for g in grads]), strict=True
-    ):
-        parameter.grad = part.view_as(parameter)
-    return flat[-1].item()
+        before += phase.minutes
+        if number + 1 < len(args.phases):
+            save_chunks(averaged.state, args.out / f"ema_{number}", torch.float16)
+    save_chunks(averaged.state, args.out / "ema", torch.float32)
+    if args.resume:
+        now_state = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
+        torch.save(now_state | {"averaged": averaged.state, "steps": averaged.steps}, args.resume)
+    if device.type == "cuda":
+        print(f"GPU memory: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB", flush=True)
+    print(f"{step} steps, {images} images, {pool.count} scenes, {elapsed(args):.0f} s")
 
 
 COLUMNS = (
-    "step", "minutes", "phase", "size", "rate", "seconds_per_step", "query", "query_iou", "edge",
-    "outline", "inside", "loss", "iou_box", "iou_point", "iou_multi", "grad",
+    "step", "minutes", "phase", "size", "images", "scenes", "rate", "seconds_per_step", "loss",
+    "iou_box", "iou_point", "iou_by_score", "iou_best", "iou_1_more", "iou_2_more", "grad",
 )  # fmt: skip
 
 
 def report(path: Path, row: dict[str, float]) -> None:
     """Print a line and append it to the log."""
     cells = {k: f"{row[k]:.4g}" for k in COLUMNS if k in row}
-    cells["step"] = str(row["step"])
+    cells |= {key: str(int(row[key])) for key in ("step", "images", "scenes")}
     print(" ".join(f"{k}={v}" for k, v in cells.items()), flush=True)
     fresh = not path.exists()
     with path.open("a", newline="") as handle:
@@ -230,46 +277,41 @@ def main() -> None:
     """Read the arguments, start the drawing processes, train, stop them."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("--emoji", type=Path, nargs="+", required=True, help="emoji sets, see cutouts.py")
-    add(
-        "--outlined",
-        type=Path,
-        nargs=2,
-        help="outlines/objects.json and the folder of its pictures",
-    )
-    add("--imagenet", type=Path, help="ImageNet weights of EfficientNet-Lite2")
+    add("--pack", type=Path, required=True, help="folder that pack.py wrote")
     add("--decoder", type=Path, help="an earlier sam_mini.safetensors to take the decoder from")
-    add("--photos", type=Path, nargs="+", required=True, help="folders of training photographs")
     add("--out", type=Path, required=True, help="folder of the run")
+    add("--resume", type=Path, help="state file: read if it exists, written at the end")
     add("--phases", type=parse_phases, default=parse_phases(SCHEDULE))
-    add("--from-phase", type=int, help="start this phase afresh with the saved weights")
-    add("--restart", action="store_true", help="ignore a saved state")
-    add("--capacity", type=int, default=6000, help="scenes in the pool")
-    add("--pause", type=float, default=0.3, help="seconds between new scenes once it is full")
-    add("--dense-weight", type=float, default=0.3, help="dense objectives while prompting")
+    add("--rate", type=float, default=8e-4, help="peak learning rate")
+    add("--first-rate", type=float, default=0.0, help="no warm-up: start the cosine at this share")
+    add("--decay", type=float, default=0.997, help="of the averaged weights")
+    add("--capacity", type=int, default=12000, help="scenes in the pool")
+    add("--first-scenes", type=int, default=600, help="scenes to wait for")
+    add("--drawers", type=int, default=15, help="processes that draw scenes")
+    add("--every", type=float, default=5, help="seconds per log line")
+    add("--save-every", type=float, default=90, help="seconds between saved weights")
+    add("--stop-at", type=float, help="stretch the phases to end so many seconds after the launch")
+    add("--device", default="cuda" if Path("/dev/nvidia0").exists() else "cpu")
     add("--seed", type=int, default=0)
-    add("--processes", type=int, default=2, help="training processes, one batch each")
-    add("--threads", type=int, default=1, help="threads of each")
-    add("--passes", type=float, nargs=3, default=(0.65, 0.2, 0.15), help="odds of 0, 1, 2 clicks")
-    add("--every", type=int, default=20, help="steps per log line")
     args = parser.parse_args()
+    args.launched = time.monotonic()
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "rendezvous").unlink(missing_ok=True)
-    os.environ.update(KEEP_MEMORY)
-    spawn = multiprocessing.get_context("spawn")
-    drawers = [
-        spawn.Process(target=draw_scenes, args=(args, name), daemon=True)
-        for name in sorted({phase.pool for phase in args.phases[args.from_phase or 0 :]})
-    ]
-    trainers = [spawn.Process(target=train, args=(args, r)) for r in range(args.processes)]
-    for process in (*drawers, *trainers):
-        process.start()
+    args.imagenet = args.pack / "imagenet.safetensors"
+    cv2.setNumThreads(1)
+    first = args.first_rate
+    args.rate_scale = (lambda p: first * share_of_rate(max(p, 0.03))) if first else share_of_rate
+    sets = [args.pack / "fluent-emoji-3d.zip"]
+    sets += [path for path in sorted(args.pack.glob("*.zip")) if path not in sets]
+    outlines = Path(__file__).parent / "outlines" / "objects.json"
+    library = Library(
+        sets, [args.pack / "photos"], args.out, (outlines, args.pack / "outlined"), with_parts=True
+    )
+    pool = ScenePool(library, args.drawers, SCENE_SIZE, args.seed)
     try:
-        for trainer in trainers:
-            trainer.join()
+        train(args, pool)
     finally:
-        for process in (*drawers, *trainers):
-            process.terminate()
+        pool.close()
+    os._exit(0)
 
 
 if __name__ == "__main__":
