@@ -33,8 +33,6 @@ class InferenceClient(ModelIndexClient, Protocol):
 
     async def infer(self, model_name: str, inputs: list[Any], **options: Any) -> Any: ...
 
-    async def is_server_ready(self, *, client_timeout: float | None = None) -> bool: ...
-
     async def is_model_ready(
         self, model_name: str, *, client_timeout: float | None = None
     ) -> bool: ...
@@ -239,11 +237,12 @@ class Segmenter:
         return result, stage_seconds
 
     async def is_ready(self, timeout_s: float) -> bool:
-        """Whether Triton says that the server and the ensemble are ready (no inference)."""
+        """Whether Triton says that the ensemble is ready (no inference).
+
+        That the whole server is ready it denies while any model is loaded, however idle.
+        """
         try:
-            return await self._client.is_server_ready(
-                client_timeout=timeout_s
-            ) and await self._client.is_model_ready(ENSEMBLE, client_timeout=timeout_s)
+            return await self._client.is_model_ready(ENSEMBLE, client_timeout=timeout_s)
         except InferenceServerException:
             return False
 

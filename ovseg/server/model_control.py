@@ -13,6 +13,7 @@ models: it looks for an ensemble's steps in its repositories.)
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -46,6 +47,9 @@ TRITON_MODELS = (
 )
 
 
+LOADED_AT_PARAMETER = "loaded_at"
+
+
 class ModelControlError(ServerStartError):
     """A model cannot be loaded or unloaded; one line says why."""
 
@@ -63,6 +67,11 @@ class ModelControl:
         Loading a served model again replaces it with what is installed now; requests to the others
         are not touched.
 
+        Args:
+            settings: where things are.
+            model: the installed model's name.
+            is_default: make it the default of a Triton that has just started.
+
         Raises:
             ModelNotInstalledError: there is no such model.
             ModelControlError: Triton cannot load it (nothing of it stays loaded), or we may not.
@@ -71,18 +80,22 @@ class ModelControl:
 
         self._check_access()
         manifest = ModelManifest.load(settings.model_dir / model)
+        is_again = not is_default and self._is_default(model)
+        is_default = is_default or is_again
         parameters = {
             MODEL_PARAMETER: model,
             PROMPT_KINDS_PARAMETER: ",".join(manifest.prompt_kinds),
         }
+        if is_again:
+            # Triton would do nothing: its own files are the same as before.
+            parameters[LOADED_AT_PARAMETER] = str(time.time())
         configs = render_set(settings.model_repository, model, is_default, parameters)
         try:
             if is_default:
-                # Its stages are loaded already; the ensemble learns what it serves.
-                content = json_format.MessageToJson(
-                    configs[ENSEMBLE], preserving_proto_field_name=True
-                )
-                self._client.load_model(ENSEMBLE, config=content)
+                # At the start its stages are loaded already; the ensemble learns what it serves.
+                for config in configs.values() if is_again else (configs[ENSEMBLE],):
+                    content = json_format.MessageToJson(config, preserving_proto_field_name=True)
+                    self._client.load_model(config.name, config=content)
             else:
                 write_set(configs, settings.model_repository, rendered_repository(settings))
                 for config in configs.values():
@@ -138,6 +151,9 @@ class ModelControl:
             self._client.get_model_config(name, client_timeout=timeout_s).config for name in names
         ]
         return in_order(ServedModel.from_config(config) for config in configs)
+
+    def _is_default(self, model: str) -> bool:
+        return any(served.is_default and served.name == model for served in self.served())
 
     def _check_access(self) -> None:
         from tritonclient.utils import InferenceServerException

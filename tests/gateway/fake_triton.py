@@ -100,9 +100,6 @@ class FakeTriton:
         default = next(iter(self.served))
         return ENSEMBLE if name == default else f"{ENSEMBLE}.{name}"
 
-    async def is_server_ready(self, *, client_timeout: float | None = None) -> bool:
-        return self.ready
-
     async def is_model_ready(self, model_name: str, *, client_timeout: float | None = None) -> bool:
         return self.ready
 

@@ -12,6 +12,8 @@ from ovseg.stages.triton import Array, StageModel
 class TritonPythonModel(StageModel):
     """Runs a gateway of its own, which calls the ensemble of the Triton that it is in."""
 
+    works_alone = False
+
     def load(self, settings: Settings) -> None:
         self._gateway = InProcessGateway(settings)
 
