@@ -21,7 +21,7 @@ from ovseg.engines import EngineError
 from ovseg.manifest import ModelManifest, ModelNotInstalledError
 from ovseg.server.errors import ServerStartError
 from ovseg.server.service import Service, running_service
-from ovseg.settings import Settings
+from ovseg.settings import BUNDLED_MODEL, Settings
 
 _START_TIMEOUT_S = 600.0
 _LOOPBACK = "127.0.0.1"
@@ -97,10 +97,12 @@ def start_embedded_service(
     """
     limits = {name: value for name, value in _LIMITS.items() if name not in os.environ}
     environment = {**limits, **_FOR_ITS_OWNER}
+    settings = Settings()
     try:
         if sources:
-            name = _install(sources, Settings(), say)
-            environment |= {"OVSEG_MODEL": name, "OVSEG_MODELS": ""}
+            environment |= {"OVSEG_MODEL": _install(sources, settings, say), "OVSEG_MODELS": ""}
+        elif settings.model == BUNDLED_MODEL and not settings.model_folder.exists():
+            say(f"preparing the bundled model {BUNDLED_MODEL}, once (it takes a minute or two)")
         with ExitStack() as stack:
             service = stack.enter_context(running_service(environment, _START_TIMEOUT_S))
             stack.callback(_end_with_us(service.process.pid))

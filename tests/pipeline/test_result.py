@@ -20,13 +20,14 @@ MASKS = np.array([[[0, 1, 1], [0, 0, 1]], [[1, 0, 0], [0, 0, 0]]], np.uint8)
 BOXES = [[0, 0, 2, 1], [0.5, 0, 1, 1]]
 
 
-def image_file(kind: str, color: tuple[int, int, int] = (200, 30, 30)) -> bytes:
+def image_file(kind: str, color: tuple[int, int, int], **options: Any) -> bytes:
     file = io.BytesIO()
-    Image.new("RGB", (3, 2), color).save(file, kind)
+    Image.new("RGB", (3, 2), color).save(file, kind, **options)
     return file.getvalue()
 
 
-OVERLAY = image_file("JPEG")
+# Of a quality that Pillow does not write by itself.
+OVERLAY = image_file("JPEG", (200, 30, 30), quality=40)
 
 
 def make_result(

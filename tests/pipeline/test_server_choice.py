@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from ovseg_client.pipeline.server import ServerNotStartedError
 
 import ovseg.embedded
 from ovseg.checkpoints.paddlex import install_paddlex_model
+from ovseg.embedded import EmbeddedServiceError, start_embedded_service
+from ovseg.server.errors import ServerStartError
 from ovseg.server.ports import free_ports
 from tests.conftest import STANDIN_MODELS
 
@@ -216,7 +219,10 @@ def test_the_server_ends_with_the_process_that_needed_it(end: str) -> None:
     deadline = time.monotonic() + END_TIMEOUT_S
     while is_alive(server) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not is_alive(server)
+    ended = not is_alive(server)
+    if not ended:
+        os.kill(server, signal.SIGTERM)
+    assert ended
 
 
 def is_alive(pid: int) -> bool:
@@ -241,6 +247,24 @@ def test_a_model_that_is_missing_is_said(
                 "SubModules": {"BoxPromptSegmentation": {"model_dir": "nothing"}},
             }
         )
+
+
+def test_the_first_use_of_the_bundled_model_is_said(
+    nothing_runs: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*_: Any) -> None:
+        raise ServerStartError("not now")
+
+    monkeypatch.setattr(ovseg.embedded, "running_service", start)
+    monkeypatch.setenv("OVSEG_MODEL_DIR", str(tmp_path))
+    said: list[str] = []
+
+    for model in ("SAM-H", "sam_mini"):
+        monkeypatch.setenv("OVSEG_MODEL", model)
+        with pytest.raises(EmbeddedServiceError, match="not now"):
+            start_embedded_service(say=said.append)
+
+    assert said == ["preparing the bundled model sam_mini, once (it takes a minute or two)"]
 
 
 def test_models_of_a_configuration_are_installed_once_and_served(
