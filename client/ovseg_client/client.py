@@ -53,6 +53,8 @@ class Client:
         points: npt.ArrayLike | None = None,
         labels: npt.ArrayLike | None = None,
         multimask: bool = False,
+        keep_masks: bool = False,
+        refine: Prediction | None = None,
         visualize: bool = False,
         log_id: str | None = None,
         model: str | None = None,
@@ -66,6 +68,9 @@ class Client:
                 each mask has a box and its points.
             labels: for `points`, 1 on the object (the default), 0 not on it, -1 no point.
             multimask: three candidates for each prompt.
+            keep_masks: make the prediction one that can be refined.
+            refine: a prediction about the same image and as many prompts, made with `keep_masks` at
+                the same address; of three candidates the one with the highest score.
             visualize: return a JPEG with the masks drawn, too.
             log_id: names the request in the service's log and in errors.
             model: a served model; by default the server's.
@@ -77,8 +82,13 @@ class Client:
             OvsegError: the service failed, ran out of time, or cannot be reached.
         """
         prompts = make_prompts(boxes, points, labels)
+        if refine is not None and len(refine.scores) != len(prompts.labels):
+            raise ValueError(
+                f"refine must have as many masks as there are prompts, not {len(refine.scores)} "
+                f"and {len(prompts.labels)}"
+            )
         return self._transport.predict(
-            PredictRequest(image, prompts, multimask, visualize, log_id, model)
+            PredictRequest(image, prompts, multimask, visualize, log_id, model, keep_masks, refine)
         )
 
     def is_ready(self) -> bool:

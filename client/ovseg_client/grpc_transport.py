@@ -56,9 +56,11 @@ class GrpcTransport:
         """Send one request.
 
         Raises:
+            ValueError: what is to be refined was not kept.
             OvsegError: the service refused or failed, or cannot be reached.
         """
-        names = ["counts", "size", "scores", *(["overlay"] if request.visualize else [])]
+        wanted = {"overlay": request.visualize, "low_res_masks": request.keep_masks}
+        names = ["counts", "size", "scores", *(name for name, is_so in wanted.items() if is_so)]
         try:
             result = self._client.infer(
                 f"{MODEL_NAME}.{request.model}" if request.model else MODEL_NAME,
@@ -100,9 +102,18 @@ def request_inputs(request: PredictRequest, timeout_s: float) -> list[Any]:
         _input("point_coords", request.prompts.coords.astype(np.float32), "FP32"),
         _input("point_labels", request.prompts.labels, "INT32"),
     ]
+    if request.refine is not None:
+        inputs.append(_input("mask_input", _low_res_masks(request.refine), "FP32"))
     if request.multimask:
         inputs.append(_input("multimask", np.array([True]), "BOOL"))
     return inputs
+
+
+def _low_res_masks(prediction: Prediction) -> npt.NDArray[np.float32]:
+    masks = prediction.low_res_masks
+    if masks is None:
+        raise ValueError("refine must have been predicted over gRPC with keep_masks=True")
+    return masks[np.arange(len(masks)), prediction.best] if masks.ndim == 4 else masks
 
 
 def prediction_of(result: Any, request: PredictRequest) -> Prediction:
@@ -113,12 +124,16 @@ def prediction_of(result: Any, request: PredictRequest) -> Prediction:
         for candidates in result.as_numpy("counts")
     ]
     scores = result.as_numpy("scores")
+    low_res_masks = result.as_numpy("low_res_masks") if request.keep_masks else None
+    if low_res_masks is not None and not request.multimask:
+        low_res_masks = low_res_masks[:, 0]
     return Prediction(
         rles=rles if request.multimask else [candidates[0] for candidates in rles],
         scores=scores if request.multimask else scores.reshape(-1),
         size=(height, width),
         overlay=bytes(result.as_numpy("overlay")[0]) if request.visualize else None,
         log_id=request.log_id or "",
+        low_res_masks=low_res_masks,
     )
 
 

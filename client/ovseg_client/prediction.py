@@ -41,6 +41,17 @@ class Prediction:
     timings: Mapping[str, float] = field(default_factory=dict)
     """Milliseconds that the gateway spent on each part; empty over gRPC."""
 
+    mask_ids: list[str] | list[list[str]] | None = None
+    """Over REST with `keep_masks`: names of the masks at the service, [N] or [N][M]."""
+    low_res_masks: npt.NDArray[np.float32] | None = None
+    """Over gRPC with `keep_masks`: logits, [N, 256, 256] or [N, M, 256, 256]."""
+
+    @property
+    def best(self) -> npt.NDArray[np.intp]:
+        """With `multimask` the index of each prompt's candidate with the highest score, [N]."""
+        best: npt.NDArray[np.intp] = np.nan_to_num(self.scores, nan=-np.inf).argmax(axis=-1)
+        return best
+
     @cached_property
     def masks(self) -> npt.NDArray[np.bool_]:
         """Boolean masks [N, H, W] or [N, M, H, W], decoded at first use."""

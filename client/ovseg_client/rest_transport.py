@@ -51,6 +51,7 @@ class RestTransport:
         """Send one request; the image only if the service does not keep it already.
 
         Raises:
+            ValueError: what is to be refined was not kept.
             OvsegError: the service refused or failed, or cannot be reached.
         """
         if is_url(request.image):
@@ -113,10 +114,15 @@ def _trusting(ca_file: str | os.PathLike[str]) -> ssl.SSLContext:
 def request_body(request: PredictRequest, image: dict[str, str]) -> dict[str, Any]:
     """The JSON object of a request; `image` holds the field `image` or `imageId`."""
     prompts: dict[str, Any] = {"prompts": request.prompts.items}
-    if request.prompts.fit_rows:  # PaddleX's own server understands these too.
+    if request.refine is not None:
+        for item, mask_id in zip(prompts["prompts"], _mask_ids(request.refine), strict=True):
+            item["maskId"] = mask_id
+    elif request.prompts.fit_rows:  # PaddleX's own server understands these too.
         prompts = {"prompt": request.prompts.rows, "promptType": request.prompts.kind}
     if request.multimask:
         prompts["multimask"] = True
+    if request.keep_masks:
+        prompts["keepMasks"] = True
     named = {"logId": request.log_id, "model": request.model}
     return {
         **image,
@@ -124,6 +130,19 @@ def request_body(request: PredictRequest, image: dict[str, str]) -> dict[str, An
         "visualize": request.visualize,
         **{name: value for name, value in named.items() if value is not None},
     }
+
+
+def _mask_ids(prediction: Prediction) -> list[str]:
+    ids = prediction.mask_ids
+    if ids is None:
+        raise ValueError("refine must have been predicted over REST with keep_masks=True")
+    best = prediction.best if prediction.scores.ndim == 2 else [0] * len(ids)
+    found = [
+        entry if isinstance(entry, str) else entry[i] for entry, i in zip(ids, best, strict=True)
+    ]
+    if not all(found):
+        raise ValueError("the service had no room to keep the masks that refine has")
+    return found
 
 
 def prediction_of(
@@ -135,12 +154,16 @@ def prediction_of(
     scores = np.array([info.get("score", np.nan) for info in result["maskInfos"]], np.float32)
     height, width = rles[0]["size"] if rles else (0, 0)
     picture = result.get("image")
+    ids = [info.get("maskId", "") for info in result["maskInfos"]]
     return Prediction(
         rles=[rles[i : i + 3] for i in range(0, len(rles), 3)] if multimask else rles,
         scores=scores.reshape(-1, 3) if multimask else scores,
         size=(height, width),
         overlay=None if picture is None else base64.b64decode(picture),
         log_id=answer["logId"],
+        mask_ids=([ids[i : i + 3] for i in range(0, len(ids), 3)] if multimask else ids)
+        if any(ids)
+        else None,
         timings=parse_server_timing(server_timing),
     )
 

@@ -20,6 +20,8 @@ class PredictRequest:
     visualize: bool
     log_id: str | None
     model: str | None
+    keep_masks: bool = False
+    refine: Prediction | None = None
 
 
 class Transport(Protocol):

@@ -103,3 +103,36 @@ def test_sams_own_prompts_give_the_same_masks_over_both(
     assert np.array_equal(over_rest.scores, over_grpc.scores)
     assert over_rest.masks.shape == over_grpc.masks.shape
     assert over_rest.masks.any()
+
+
+@pytest.mark.parametrize("multimask", [False, True])
+def test_a_prediction_is_refined_alike_over_both(mini_service: Service, multimask: bool) -> None:
+    click = [[[220, 100]], [[170, 385]]]
+    clicks = [[[220, 100], [60, 400]], [[170, 385], [400, 400]]]
+    refined, fresh = [], []
+    for address in (mini_service.base_url, f"grpc://{mini_service.grpc_address}"):
+        with Client(address) as client:
+            first = client.predict(
+                EXAMPLE_PHOTO, points=click, multimask=multimask, keep_masks=True
+            )
+            labels = [[1, 0], [1, 0]]
+            refined.append(
+                client.predict(EXAMPLE_PHOTO, points=clicks, labels=labels, refine=first)
+            )
+            fresh.append(client.predict(EXAMPLE_PHOTO, points=clicks, labels=labels))
+
+    assert refined[0].rles == refined[1].rles
+    assert fresh[0].rles == fresh[1].rles
+    assert refined[0].rles != fresh[0].rles  # The earlier mask did say something.
+
+
+def test_what_was_not_kept_or_is_of_another_length_cannot_be_refined(
+    mini_service: Service,
+) -> None:
+    for address in (mini_service.base_url, f"grpc://{mini_service.grpc_address}"):
+        with Client(address) as client:
+            first = client.predict(EXAMPLE_PHOTO, points=[[220, 100]])
+            with pytest.raises(ValueError, match="keep_masks=True"):
+                client.predict(EXAMPLE_PHOTO, points=[[220, 100]], refine=first)
+            with pytest.raises(ValueError, match="as many masks"):
+                client.predict(EXAMPLE_PHOTO, points=[[1, 2], [3, 4]], refine=first)
