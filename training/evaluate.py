@@ -68,7 +68,7 @@ class Predictor:
         height, width = (int(side * self.scale + 0.5) for side in self.shape)
         small = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
         pixels = torch.zeros(1, 3, SIZE, SIZE)
-        pixels[:, :, :height, :width] = normalise(np.asarray(small)[None])
+        pixels[:, :, :height, :width] = normalise(np.array(small)[None])
         self.input_size = height, width
         self.embedding = model.image_encoder(pixels)
 
