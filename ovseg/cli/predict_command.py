@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +32,19 @@ def predict(
         list[str] | None,
         typer.Option(metavar=_POINT_FORM, help="A point on an object; repeat for several."),
     ] = None,
+    background: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar=_POINT_FORM,
+            help="A point that is not on the object; all points then mark one object.",
+        ),
+    ] = None,
+    together: Annotated[
+        bool, typer.Option("--together", help="All points, and the box, mark one object.")
+    ] = False,
+    multimask: Annotated[
+        bool, typer.Option("--multimask", help="Show three candidates for each object.")
+    ] = False,
     url: Annotated[
         str | None,
         typer.Option(help="The server: http://host:8080, or grpc://host:8001 for Triton itself."),
@@ -68,6 +82,10 @@ def predict(
 
         ovseg predict photo.jpg --point 550,350 --output masks.jpg
 
+    Mark one object with several points, on it and off it, and a box, if you like:
+
+        ovseg predict photo.jpg --box 100,100,300,300 --point 120,130 --background 250,200
+
     Masks are in COCO's run-length encoding, which pycocotools.mask.decode reads:
 
         ovseg predict photo.jpg --point 550,350 --json | jq .masks
@@ -76,16 +94,18 @@ def predict(
     """
     boxes = [_numbers("--box", text, _BOX_FORM) for text in box or []]
     points = [_numbers("--point", text, _POINT_FORM) for text in point or []]
-    if bool(boxes) == bool(points):
-        raise typer.BadParameter("mark the objects with --box or with --point (one kind at a time)")
+    others = [_numbers("--background", text, _POINT_FORM) for text in background or []]
+    prompts = _prompts(boxes, points, others, together or bool(others))
     if output is not None and output.suffix.lower() not in _JPEG_SUFFIXES:
         raise typer.BadParameter("the picture is a JPEG: name it .jpg", param_hint="--output")
     try:
         with Client(url or _default_url(), token=token, ca_file=ca_file) as client:
             prediction = client.predict(
                 image,
-                boxes=boxes or None,
-                points=points or None,
+                boxes=prompts.boxes or None,
+                points=prompts.points or None,
+                labels=prompts.labels,
+                multimask=multimask,
                 visualize=output is not None,
                 model=model,
             )
@@ -98,11 +118,41 @@ def predict(
     except (OvsegError, ValueError, ImportError) as error:
         _fail(str(error))
     if as_json:
-        typer.echo(json.dumps(_as_json(prediction, boxes or points)))
+        typer.echo(json.dumps(_as_json(prediction, prompts.shown)))
         return
-    _print_table(prediction, boxes or points)
+    _print_table(prediction, prompts.shown)
     if output is not None:
         Console(stderr=True).print(f"wrote {output}", highlight=False)
+
+
+@dataclass(frozen=True)
+class _Prompts:
+    boxes: list[list[float]]
+    points: list[Any]
+    """[x, y] of each object, or of one object [[x, y], …]."""
+    labels: list[list[int]] | None
+    shown: list[list[float]]
+    """The numbers that say which prompt a mask belongs to."""
+
+
+def _prompts(
+    boxes: list[list[float]], points: list[list[float]], others: list[list[float]], together: bool
+) -> _Prompts:
+    if not boxes and not points and not others:
+        raise typer.BadParameter("mark the objects with --box or with --point")
+    if not together:
+        if boxes and points:
+            raise typer.BadParameter(
+                "mark the objects with --box or with --point, or one object with both: --together"
+            )
+        return _Prompts(boxes, points, None, boxes or points)
+    if len(boxes) > 1:
+        raise typer.BadParameter("one object has one box", param_hint="--box")
+    marks = [*points, *others]
+    shown = [[number for mark in [*boxes, *marks] for number in mark]]
+    if not marks:
+        return _Prompts(boxes, [], None, shown)
+    return _Prompts(boxes, [marks], [[1] * len(points) + [0] * len(others)], shown)
 
 
 def shorten(text: str, characters: int = _RLE_CHARACTERS) -> str:
@@ -128,8 +178,14 @@ def _numbers(option: str, text: str, form: str) -> list[float]:
 
 
 def _rows(prediction: Prediction, prompts: list[list[float]]) -> list[tuple[list[float], Any, Rle]]:
-    rles: list[Any] = list(prediction.rles)
-    return list(zip(prompts, prediction.scores.tolist(), rles, strict=True))
+    """(prompt, score, mask) of each mask; with candidates, a prompt's come one after another."""
+    rles: list[Rle] = []
+    for entry in prediction.rles:
+        rles.extend(entry if isinstance(entry, list) else [entry])
+    scores = prediction.scores.reshape(-1).tolist()
+    each = len(rles) // max(len(prompts), 1)
+    repeated = [prompt for prompt in prompts for _ in range(each)]
+    return list(zip(repeated, scores, rles, strict=True))
 
 
 def _as_json(prediction: Prediction, prompts: list[list[float]]) -> dict[str, Any]:
@@ -148,9 +204,8 @@ def _as_json(prediction: Prediction, prompts: list[list[float]]) -> dict[str, An
 
 def _print_table(prediction: Prediction, prompts: list[list[float]]) -> None:
     table = Table("prompt", "pixels", "score", "RLE counts", box=None)
-    for (prompt, score, rle), mask in zip(
-        _rows(prediction, prompts), prediction.masks, strict=True
-    ):
+    masks = prediction.masks.reshape(-1, *prediction.masks.shape[-2:])
+    for (prompt, score, rle), mask in zip(_rows(prediction, prompts), masks, strict=True):
         table.add_row(
             ",".join(f"{number:g}" for number in prompt),
             str(int(mask.sum())),

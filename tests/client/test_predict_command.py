@@ -12,10 +12,13 @@ import numpy as np
 import pycocotools.mask
 import pytest
 import typer
+from ovseg_client import Client
 from PIL import Image
 from typer.testing import CliRunner
 
 from ovseg.cli.predict_command import predict, shorten
+from ovseg.server.service import Service
+from ovseg.settings import EXAMPLE_PHOTO
 
 Run = Callable[..., Any]
 
@@ -69,11 +72,37 @@ def test_it_writes_the_picture(
     assert (picture.format, picture.size) == ("JPEG", (200, 150))
 
 
+def test_points_on_and_off_an_object_and_its_box_give_one_mask_or_three(
+    run: Run, mini_service: Service
+) -> None:
+    arguments = [
+        EXAMPLE_PHOTO, "--box", "150,12,300,150", "--point", "220,100", "--background", "60,400",
+    ]  # fmt: skip
+    one = run(*arguments, "--json", "--url", mini_service.base_url)
+    three = run(*arguments, "--json", "--multimask", "--url", mini_service.base_url)
+    table = run(*arguments, "--multimask", "--url", mini_service.base_url)
+
+    (mask,) = json.loads(one.stdout)["masks"]
+    assert mask["prompt"] == [150, 12, 300, 150, 220, 100, 60, 400]
+    with Client(mini_service.base_url) as client:
+        same = client.predict(
+            EXAMPLE_PHOTO,
+            boxes=[[150, 12, 300, 150]],
+            points=[[[220, 100], [60, 400]]],
+            labels=[[1, 0]],
+        )
+    assert mask["counts"] == same.rles[0]["counts"]
+    masks = json.loads(three.stdout)["masks"]
+    assert len({mask["counts"] for mask in masks}) == 3
+    assert table.output.count("150,12,300,150,220,100,60,400") == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
         ([], "--box or with --point"),
-        (["--box", "1,2,3,4", "--point", "1,2"], "one kind at a time"),
+        (["--box", "1,2,3,4", "--point", "1,2"], "or one object with both"),
+        (["--together", "--box", "1,2,3,4", "--box", "1,2,3,4"], "one box"),
         (["--box", "1,2,3"], "not of the form x0,y0,x1,y1"),
         (["--point", "1,x"], "not of the form x,y"),
         (["--point", "1,nan"], "not of the form x,y"),
