@@ -22,7 +22,7 @@ def load(name: Name) -> None:
     """Serve another installed model in a running server, beside those it serves.
 
     Requests choose it with the field `model`, or by a promptType that the default does not take.
-    Loading again after `ovseg import` serves the new version. No request to others is disturbed.
+    Loading again, the default too, replaces a model with what is installed now. No request is lost.
     """
     settings = get_settings()
     try:
