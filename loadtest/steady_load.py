@@ -18,6 +18,8 @@ from ovseg.bench.workload import Request, make_photo, prompt_rows, unseen
 
 READY_EVERY_S = 0.05
 _PROBE_EVERY_S = 0.1
+_COME_BACK_S = 0.5
+"""After a broken connection, or where Triton refuses."""
 _QUESTION = "one box"
 """The same prompt on the same photo always, so that there is one right answer."""
 
@@ -152,9 +154,9 @@ class SteadyLoad:
         self._pause(found)
 
     def _pause(self, last: Exchange) -> None:
-        """Who was refused comes back later, as he was told."""
+        """Who was refused comes back when he was told to; others at once."""
         if last.status != 200:
-            self._over.wait(0.5)
+            self._over.wait(float(last.headers.get("retry-after", _COME_BACK_S)))
 
     def _post(self, is_new: bool, picture: bool) -> Exchange:
         image = unseen(self._photo) if is_new else self._photo

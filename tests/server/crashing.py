@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,3 +118,13 @@ def running_site(folder: Path, **settings: str) -> Iterator[Site]:
 def is_clear_refusal(exchange: Exchange) -> bool:
     """Whether it is a 503 that says when to come back."""
     return exchange.status == 503 and int(exchange.headers["retry-after"]) >= 1
+
+
+def lost(exchanges: Iterable[Exchange]) -> list[Exchange]:
+    """Those without masks; what is refused for its load alone, on a busy machine, is not lost."""
+    return [
+        exchange
+        for exchange in exchanges
+        if exchange.status != 200
+        and not (is_clear_refusal(exchange) and "busy; try again later" in exchange.message)
+    ]

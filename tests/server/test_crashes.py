@@ -17,8 +17,9 @@ from loadtest.soak.exchanges import grpc
 from loadtest.soak.faults import STAGES
 from loadtest.steady_load import Look, SteadyLoad
 from ovseg.bench.workload import make_photo, prompt_rows
+from ovseg.served_models import JSON_MODEL
 from ovseg.settings import PROJECT_ROOT
-from tests.server.crashing import PATIENCE_S, Site, is_clear_refusal, running_site
+from tests.server.crashing import PATIENCE_S, Site, is_clear_refusal, lost, running_site
 
 NOTICED_S = 2.0
 """By then the supervisor knows of a death, however busy the machine is."""
@@ -50,11 +51,13 @@ def told(looks: list[Look]) -> list[int]:
     return [status for status, _ in groupby(look.status for look in looks)]
 
 
-@pytest.mark.parametrize("kind", [*(f"stub {stage}" for stage in STAGES), "tritonserver"])
+@pytest.mark.parametrize(
+    "kind", [*(f"stub {stage}" for stage in (*STAGES, JSON_MODEL)), "tritonserver"]
+)
 def test_a_killed_process_is_replaced_and_requests_wait_for_it(site: Site, kind: str) -> None:
     part = {"tritonserver": "triton"}.get(kind, kind.removeprefix("stub "))
     restarts_before = site.restarts(part)
-    (victim,) = site.processes(kind)
+    victim, *_ = site.processes(kind)
     # The region's name is an argument of a stage's process.
     region = victim.cmdline()[2] if kind.startswith("stub") else "ovseg_none"
     with SteadyLoad(site.addresses) as load:
@@ -67,7 +70,7 @@ def test_a_killed_process_is_replaced_and_requests_wait_for_it(site: Site, kind:
     assert recovery_s is not None and recovery_s < site.promised_s
     refused = [e for e in load.exchanges if e.status != 200]
     assert all(is_clear_refusal(exchange) for exchange in refused), refused
-    assert not refused or recovery_s > 5.0  # Who waits for so short a time is not refused.
+    assert recovery_s > 8.0 or lost(refused) == []  # Who need not wait for 10 s is answered.
     assert load.wrong == []
     assert told(load.looks) == [200, 503, 200]
     assert site.restarts(part) == restarts_before + 1
@@ -123,8 +126,10 @@ def test_a_killed_gateway_breaks_its_own_connections_only(site: Site) -> None:
     assert set(broken) == {victim.pid}
     assert len(broken) == [pid for _, pid in kept].count(victim.pid)
     assert recovery_s is not None and recovery_s < site.promised_s
-    lost = [e for e in load.exchanges if e.status != 200]
-    assert all(e.end == "cut" and e.sent < killed < e.ended < killed + NOTICED_S for e in lost)
+    assert all(
+        e.end == "cut" and e.sent < killed < e.ended < killed + NOTICED_S
+        for e in lost(load.exchanges)
+    )
     assert load.wrong == []
     # The other one answers: the service was ready throughout.
     assert set(told(load.looks)) <= {200, 0}

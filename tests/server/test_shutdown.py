@@ -11,7 +11,7 @@ import pytest
 
 from loadtest.soak.exchanges import Exchange
 from loadtest.steady_load import SteadyLoad
-from tests.server.crashing import PATIENCE_S, is_clear_refusal, running_site
+from tests.server.crashing import PATIENCE_S, is_clear_refusal, lost, running_site
 
 DRAIN_DELAY_S = 2.0
 
@@ -43,7 +43,7 @@ def test_sigterm_under_load_loses_no_request(folder: Path) -> None:
     assert 503 in ready and ready <= {503, 0}
     early = [e for e in load.exchanges if e.sent < told + DRAIN_DELAY_S]
     assert any(e.sent > told for e in early)
-    assert [e for e in early if e.status != 200] == []
+    assert lost(early) == []
     late = [e for e in load.exchanges if e not in early]
     assert any(map(is_clear_refusal, late))
     assert all(e.status == 200 or is_clear_refusal(e) or came_too_late(e) for e in late), late
@@ -69,5 +69,5 @@ def test_a_second_signal_hurries_and_what_is_under_way_gets_a_503(folder: Path) 
     under_way = [e for e in load.exchanges if e.sent < hurried < e.ended]
     assert under_way and any(map(is_clear_refusal, under_way))
     assert all(e.status == 200 or is_clear_refusal(e) for e in under_way), under_way
-    assert all(e.status == 200 for e in load.exchanges if e.ended < hurried)
+    assert lost(e for e in load.exchanges if e.ended < hurried) == []
     assert load.wrong == []
