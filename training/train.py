@@ -212,7 +212,7 @@ def train(args: argparse.Namespace, pool: ScenePool) -> None:
         while time.monotonic() < end:
             progress = (time.monotonic() - ready) / 60 / minutes
             for group in optimiser.param_groups:
-                group["lr"] = args.rate * args.rate_scale(progress) * group["share"]
+                group["lr"] = args.rate * share_of_rate(progress) * group["share"]
             with torch.no_grad():
                 scenes = pool.sample(phase.batch)
                 pixels, labels = crops(scenes, phase.size, LEAST_CROP.get(phase.size, 0.5))
@@ -283,7 +283,6 @@ def main() -> None:
     add("--resume", type=Path, help="state file: read if it exists, written at the end")
     add("--phases", type=parse_phases, default=parse_phases(SCHEDULE))
     add("--rate", type=float, default=8e-4, help="peak learning rate")
-    add("--first-rate", type=float, default=0.0, help="no warm-up: start the cosine at this share")
     add("--decay", type=float, default=0.997, help="of the averaged weights")
     add("--capacity", type=int, default=12000, help="scenes in the pool")
     add("--first-scenes", type=int, default=600, help="scenes to wait for")
@@ -298,8 +297,6 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     args.imagenet = args.pack / "imagenet.safetensors"
     cv2.setNumThreads(1)
-    first = args.first_rate
-    args.rate_scale = (lambda p: first * share_of_rate(max(p, 0.03))) if first else share_of_rate
     sets = [args.pack / "fluent-emoji-3d.zip"]
     sets += [path for path in sorted(args.pack.glob("*.zip")) if path not in sets]
     outlines = Path(__file__).parent / "outlines" / "objects.json"
