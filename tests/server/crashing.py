@@ -62,8 +62,12 @@ class Site:
         return max(10.0, 2.0 * self.started_in_s)
 
     def processes(self, kind: str) -> list[psutil.Process]:
-        """Those of one kind: "tritonserver", "gateway worker" or "stub STAGE"."""
-        return service_processes(self.service.process.pid).get(kind, [])
+        """Those of one kind: "tritonserver", "gateway worker" or "stub STAGE"; the oldest first.
+
+        What a process has just forked, for a moment, looks like itself.
+        """
+        found = service_processes(self.service.process.pid).get(kind, [])
+        return sorted(found, key=psutil.Process.create_time)
 
     def wait_for_another(self, kind: str, old: psutil.Process) -> psutil.Process:
         """The process that took the place of `old`."""
