@@ -9,6 +9,8 @@ from typing import Any
 ENSEMBLE = "open_vocabulary_segmentation"
 """Triton's name of the default model's ensemble; another model M has `ENSEMBLE.M`."""
 
+EMBED = "embed"
+"""Triton's name of the default model's cached ensemble, from an image file to its embedding."""
 JSON_MODEL = "open-vocabulary-segmentation"
 """Triton's name of the REST API as a model, which PaddleX's Triton clients call."""
 

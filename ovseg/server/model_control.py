@@ -6,12 +6,17 @@ its own, `<name>.M`: the same files with the names changed and the parameter `mo
 into `<OVSEG_MODEL_DIR>/.triton`, which Triton has as a second repository, and loaded by Triton's
 explicit model control (docs/protocol/extension_model_repository.md).
 
+Triton's cache keeps embeddings by the name of `embed` and the image. Where other weights may have
+been served under a model's name before, its `embed` is therefore named after its weights too,
+`embed.M~<fingerprint>`: only the default of a Triton that has just started has a plain one.
+
 (Triton can also be handed a model's files in the load call, but then refuses an ensemble of such
 models: it looks for an ensemble's steps in its repositories.)
 """
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +28,7 @@ from google.protobuf import json_format, text_format
 
 from ovseg.manifest import ModelManifest
 from ovseg.served_models import (
+    EMBED,
     ENSEMBLE,
     MODEL_PARAMETER,
     PROMPT_KINDS_PARAMETER,
@@ -42,12 +48,13 @@ TRITON_MODELS = (
     "prompt_decoder",
     "postprocess",
     "visualize",
-    "embed",
+    EMBED,
     ENSEMBLE,
 )
 
-
-LOADED_AT_PARAMETER = "loaded_at"
+_WEIGHTS_PARAMETER = "weights"
+_LOADED_AT_PARAMETER = "loaded_at"
+_BEFORE_FINGERPRINT = "~"
 
 
 class ModelControlError(ServerStartError):
@@ -82,24 +89,41 @@ class ModelControl:
         manifest = ModelManifest.load(settings.model_dir / model)
         is_again = not is_default and self._is_default(model)
         is_default = is_default or is_again
+        fingerprint = weights_fingerprint(settings.model_dir / model)
         parameters = {
             MODEL_PARAMETER: model,
             PROMPT_KINDS_PARAMETER: ",".join(manifest.prompt_kinds),
+            # With other weights other files, so that Triton loads them again.
+            _WEIGHTS_PARAMETER: fingerprint,
         }
         if is_again:
             # Triton would do nothing: its own files are the same as before.
-            parameters[LOADED_AT_PARAMETER] = str(time.time())
-        configs = render_set(settings.model_repository, model, is_default, parameters)
+            parameters[_LOADED_AT_PARAMETER] = str(time.time())
+        is_first = is_default and not is_again
+        configs = render_set(
+            settings.model_repository,
+            model,
+            is_default,
+            parameters,
+            "" if is_first else fingerprint,
+        )
+        target = rendered_repository(settings)
         try:
-            if is_default:
-                # At the start its stages are loaded already; the ensemble learns what it serves.
-                for config in configs.values() if is_again else (configs[ENSEMBLE],):
-                    content = json_format.MessageToJson(config, preserving_proto_field_name=True)
-                    self._client.load_model(config.name, config=content)
+            if is_first:
+                # Its stages are loaded already; the ensemble learns what it serves.
+                self._load_with(configs[ENSEMBLE])
+            elif is_again:
+                write_set({EMBED: configs[EMBED]}, settings.model_repository, target)
+                for plain_name, config in configs.items():
+                    if plain_name == EMBED:
+                        self._client.load_model(config.name)
+                    else:
+                        self._load_with(config)
             else:
-                write_set(configs, settings.model_repository, rendered_repository(settings))
+                write_set(configs, settings.model_repository, target)
                 for config in configs.values():
                     self._client.load_model(config.name)
+            self._unload_embeds(triton_name(EMBED, model, is_default), configs[EMBED].name)
         except InferenceServerException as error:
             if not is_default:
                 self._unload_set(model)
@@ -168,9 +192,22 @@ class ModelControl:
                 "(or set OVSEG_TRITON_OPEN_PROTOCOLS=model-repository there)"
             ) from None
 
+    def _load_with(self, config: Any) -> None:
+        content = json_format.MessageToJson(config, preserving_proto_field_name=True)
+        self._client.load_model(config.name, config=content)
+
+    def _unload_embeds(self, plain_name: str, current: str | None = None) -> None:
+        """Unload those that are named after weights, but for the current one."""
+        statistics = self._client.get_inference_statistics()
+        for name in {entry.name for entry in statistics.model_stats}:
+            if name.startswith(plain_name + _BEFORE_FINGERPRINT) and name != current:
+                self._client.unload_model(name)
+
     def _unload_set(self, model: str) -> None:
         from tritonclient.utils import InferenceServerException
 
+        with suppress(InferenceServerException):
+            self._unload_embeds(triton_name(EMBED, model, is_default=False))
         for triton_model in reversed(TRITON_MODELS):
             with suppress(InferenceServerException):  # It was not loaded.
                 self._client.unload_model(triton_name(triton_model, model, is_default=False))
@@ -181,8 +218,19 @@ def rendered_repository(settings: Settings) -> Path:
     return settings.model_dir / ".triton"
 
 
+def weights_fingerprint(model_folder: Path) -> str:
+    """12 hexadecimal digits that change when an installed model is imported anew."""
+    files = sorted(path for path in model_folder.rglob("*") if path.is_file())
+    found = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(repr(found).encode()).hexdigest()[:12]
+
+
 def render_set(
-    repository: Path, model: str, is_default: bool, parameters: dict[str, str]
+    repository: Path,
+    model: str,
+    is_default: bool,
+    parameters: dict[str, str],
+    fingerprint: str = "",
 ) -> dict[str, Any]:
     """The configurations of one served model's set.
 
@@ -191,19 +239,25 @@ def render_set(
         model: the installed model's name.
         is_default: whether the names stay plain.
         parameters: added to each configuration's.
+        fingerprint: of its weights, where `embed` has to be named after them.
 
     Returns:
         `ModelConfig` messages by the plain name of their Triton model, in loading order.
     """
     from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+    def name_in_set(plain_name: str) -> str:
+        name = triton_name(plain_name, model, is_default)
+        is_marked = fingerprint and plain_name == EMBED
+        return f"{name}{_BEFORE_FINGERPRINT}{fingerprint}" if is_marked else name
+
     configs = {}
     for plain_name in TRITON_MODELS:
         text = (repository / plain_name / "config.pbtxt").read_text("utf-8")
         config = text_format.Parse(text, ModelConfig())
-        config.name = triton_name(plain_name, model, is_default)
+        config.name = name_in_set(plain_name)
         for step in config.ensemble_scheduling.step:
-            step.model_name = triton_name(step.model_name, model, is_default)
+            step.model_name = name_in_set(step.model_name)
         for name, value in parameters.items():
             config.parameters[name].string_value = value
         configs[plain_name] = config

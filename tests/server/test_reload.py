@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from loadtest.steady_load import SteadyLoad
 from ovseg.manifest import MANIFEST_FILE_NAME, ModelManifest
+from ovseg.settings import EXAMPLE_PHOTO
 from tests.server.crashing import PATIENCE_S, Site, copy_bundled_model, lost, running_site
 
 DEFAULT, OTHER = "sam_mini", "another"
@@ -58,3 +62,38 @@ def test_loading_a_model_under_load_loses_no_request(site: Site, name: str) -> N
     assert load.wrong == []
     assert {look.status for look in load.looks} == {200}
     assert "killed" not in site.log.read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", [DEFAULT, OTHER])
+def test_a_model_imported_anew_under_its_name_gets_embeddings_of_its_own(
+    site: Site, name: str
+) -> None:
+    load_model(site, name)
+    assert [embedding_came_from(site, name) for _ in range(2)][1] == "hit"
+
+    weights = [path for path in (site.log.parent / "models" / name).rglob("*") if path.is_file()]
+    for path in weights:
+        os.utime(path)  # As if it had just been written.
+    load_model(site, name)
+
+    assert [embedding_came_from(site, name) for _ in range(2)] == ["miss", "hit"]
+
+
+def embedding_came_from(site: Site, model: str) -> str:
+    """ "hit" or "miss", of the cache, for a prompt on the example photo."""
+    answer = httpx.post(
+        f"{site.service.base_url}/open-vocabulary-segmentation",
+        json={
+            "image": base64.b64encode(EXAMPLE_PHOTO.read_bytes()).decode(),
+            "promptType": "point",
+            "prompt": [[220, 100]],
+            "visualize": False,
+            "model": model,
+        },
+        timeout=PATIENCE_S,
+        trust_env=False,
+    )
+    assert answer.status_code == 200, answer.text
+    found = re.search(r"cache;desc=(\w+)", answer.headers["server-timing"])
+    assert found
+    return found[1]
