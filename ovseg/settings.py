@@ -13,7 +13,6 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Literal
 
-import limits
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -267,6 +266,8 @@ class Settings(BaseSettings):
     @classmethod
     def _rates(cls, value: str) -> str:
         if value:
+            import limits  # It takes as long to import as all else here, in every stage.
+
             limits.parse_many(value)
         return value
 

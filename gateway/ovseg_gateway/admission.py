@@ -69,8 +69,11 @@ class Admission:
         """Requests that came, each counted less and less with time (by 1/e in `_WINDOW_S`)."""
         self._offered_at = time.monotonic()
 
-    def arrive(self) -> None:
+    def arrive(self) -> float:
         """Count a new request, and refuse it if it would wait too long.
+
+        Returns:
+            When it came, for `withdraw`.
 
         Raises:
             OverloadedError: says when to come back.
@@ -79,6 +82,12 @@ class Admission:
         self._offered = 1 + self._offered * math.exp((self._offered_at - now) / _WINDOW_S)
         self._offered_at = now
         self.check()
+        return now
+
+    def withdraw(self, arrived_at: float) -> None:
+        """Do not count a request any more: it turned out to want nothing of Triton."""
+        counted = math.exp((arrived_at - self._offered_at) / _WINDOW_S)
+        self._offered = max(self._offered - counted, 0.0)
 
     def check(self) -> None:
         """Refuse a request that would wait too long if it came now.

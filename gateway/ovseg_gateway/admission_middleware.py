@@ -12,7 +12,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ovseg.settings import Settings
 from ovseg_gateway.admission import Admission
 from ovseg_gateway.context import RequestContext
-from ovseg_gateway.errors import GatewayError, OverloadedError, SlowBodyError, error_response
+from ovseg_gateway.errors import (
+    GatewayError,
+    OverloadedError,
+    RecoveringError,
+    SlowBodyError,
+    error_response,
+)
 from ovseg_gateway.metrics import Metrics
 from ovseg_gateway.rate_limit import RateLimit
 
@@ -44,9 +50,10 @@ class AdmissionMiddleware:
             return
         is_guarded = scope["path"] == self._path and scope["method"] == "POST"
         context: RequestContext = scope["state"]["context"]
+        arrived_at = 0.0
         if is_guarded:
             try:
-                self._check(scope)
+                arrived_at = self._check(scope)
             except GatewayError as refusal:
                 context.refusal = refusal.reason
                 answer = error_response(context, refusal.status_code, str(refusal), refusal.headers)
@@ -54,10 +61,12 @@ class AdmissionMiddleware:
                 return
         with self._opened(is_guarded), self._holding(context, receive) as receive_held:
             await self._app(scope, receive_held, send)
+        if is_guarded and _took_no_turn(context):
+            self._admission.withdraw(arrived_at)
 
-    def _check(self, scope: Scope) -> None:
+    def _check(self, scope: Scope) -> float:
         self._rate_limit.count(scope)
-        self._admission.arrive()
+        arrived_at = self._admission.arrive()
         declared = Headers(scope=scope).get("content-length", "")
         size = int(declared) if declared.isdecimal() else 0
         is_too_large = size > self._settings.max_body_bytes  # Refused as such, elsewhere.
@@ -65,6 +74,7 @@ class AdmissionMiddleware:
             self._held + size > self._max_held and not is_too_large
         ):
             raise OverloadedError
+        return arrived_at
 
     @contextmanager
     def _opened(self, is_guarded: bool) -> Iterator[None]:
@@ -109,3 +119,11 @@ class AdmissionMiddleware:
     def _hold(self, size: int) -> None:
         self._held += size
         self._metrics.held_bytes.inc(size)
+
+
+def _took_no_turn(context: RequestContext) -> bool:
+    """Whether a request was over before it got to Triton, and not because too many others did."""
+    if context.refusal == RecoveringError.reason:
+        return True
+    is_refused_early = context.refusal is not None and "triton" not in context.durations
+    return is_refused_early and context.refusal != OverloadedError.reason

@@ -20,6 +20,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -114,15 +115,10 @@ class ModelControl:
                 self._load_with(configs[ENSEMBLE])
             elif is_again:
                 write_set({EMBED: configs[EMBED]}, settings.model_repository, target)
-                for plain_name, config in configs.items():
-                    if plain_name == EMBED:
-                        self._client.load_model(config.name)
-                    else:
-                        self._load_with(config)
+                self._load_set(configs, with_content=True)
             else:
                 write_set(configs, settings.model_repository, target)
-                for config in configs.values():
-                    self._client.load_model(config.name)
+                self._load_set(configs, with_content=False)
             self._unload_embeds(triton_name(EMBED, model, is_default), configs[EMBED].name)
         except InferenceServerException as error:
             if not is_default:
@@ -191,6 +187,21 @@ class ModelControl:
                 "models are loaded and unloaded by the user who started Triton, on its machine "
                 "(or set OVSEG_TRITON_OPEN_PROTOCOLS=model-repository there)"
             ) from None
+
+    def _load_set(self, configs: dict[str, Any], with_content: bool) -> None:
+        """Load a set: its stages, each of which is a process to start, at the same time."""
+
+        def load(plain_name: str) -> None:
+            if with_content and plain_name != EMBED:  # It is written, under a name of its own.
+                self._load_with(configs[plain_name])
+            else:
+                self._client.load_model(configs[plain_name].name)
+
+        stages = [name for name in configs if name not in (EMBED, ENSEMBLE)]
+        with ThreadPoolExecutor(len(stages)) as pool:
+            list(pool.map(load, stages))
+        load(EMBED)
+        load(ENSEMBLE)
 
     def _load_with(self, config: Any) -> None:
         content = json_format.MessageToJson(config, preserving_proto_field_name=True)

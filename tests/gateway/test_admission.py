@@ -125,6 +125,34 @@ def test_a_burst_may_wait_but_nobody_waits_a_whole_turn_under_lasting_overload()
     asyncio.run(scenario())
 
 
+def test_requests_that_want_nothing_of_triton_are_no_overload() -> None:
+    async def scenario() -> None:
+        queue = admission(max_waiting=8)
+        queue._learn("known", 0.5)
+        running = asyncio.create_task(run_for(queue, LONG_S))
+        await asyncio.sleep(0.01)
+        for _ in range(100):
+            queue.withdraw(queue.arrive())
+        assert not queue.is_overloaded
+        running.cancel()
+
+    asyncio.run(scenario())
+
+
+def test_a_flood_of_wrong_requests_keeps_nobody_out(
+    start_gateway: StartGateway, triton: FakeTriton
+) -> None:
+    triton.delay_s = 0.5
+    with start_gateway(max_running=1, max_waiting=8) as http:
+        assert http.post(PATH, json=body()).status_code == 200  # So long takes a turn.
+        for wrong in ({"image": "!"}, {"prompt": [[1]]}, {"imageId": "0" * 64, "image": ""}) * 20:
+            assert http.post(PATH, json=body(**wrong)).status_code in (404, 422)
+        with asking(http, 4) as answers:
+            pass
+
+    assert [answer.status_code for answer in answers] == [200] * 4
+
+
 def test_a_turn_goes_on_after_its_caller_has_left() -> None:
     async def scenario() -> None:
         queue = admission(max_waiting=0)

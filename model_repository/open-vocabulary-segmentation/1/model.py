@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import TYPE_CHECKING
+
 import numpy as np
-from ovseg_gateway.in_process import InProcessGateway
 
 from ovseg.settings import Settings
 from ovseg.stages.triton import Array, StageModel
+
+if TYPE_CHECKING:
+    from ovseg_gateway.in_process import InProcessGateway
 
 
 class TritonPythonModel(StageModel):
@@ -15,7 +20,15 @@ class TritonPythonModel(StageModel):
     works_alone = False
 
     def load(self, settings: Settings) -> None:
-        self._gateway = InProcessGateway(settings)
+        self._settings = settings
+
+    @cached_property
+    def _gateway(self) -> InProcessGateway:
+        # At the first request: few services get any, and importing it takes seconds, which all
+        # others would wait for when Triton starts.
+        from ovseg_gateway.in_process import InProcessGateway
+
+        return InProcessGateway(self._settings)
 
     def run(self, inputs: dict[str, Array], wanted: set[str]) -> dict[str, Array]:
         answer = self._gateway.answer(inputs["input"].item())
@@ -23,4 +36,5 @@ class TritonPythonModel(StageModel):
 
     def finalize(self) -> None:
         """Triton's hook: the model is unloaded."""
-        self._gateway.close()
+        if "_gateway" in self.__dict__:
+            self._gateway.close()
