@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from tritonclient.grpc.aio import InferenceServerClient
 
+from ovseg.grpc_channel import RECONNECT_SOON
 from ovseg.server.service_status import StatusReader
 from ovseg.settings import Settings
 from ovseg.stage_reports import StageReports
@@ -30,10 +31,7 @@ _EMBEDDING_BYTES = 256 * 64 * 64 * 4
 _CHANNEL = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
-    # A restarted Triton is found soon; by default the pauses grow to two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1000),
-    ("grpc.max_reconnect_backoff_ms", 500),
+    *RECONNECT_SOON,
 ]
 
 logger = logging.getLogger(__name__)

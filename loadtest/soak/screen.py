@@ -55,7 +55,7 @@ def _numbers(soak: Soak, elapsed_s: float) -> list[tuple[str, str]]:
     ledger, plan = soak.outcome.ledger, soak.outcome.plan
     left_s = max(plan.seconds - elapsed_s, 0.0)
     found = [
-        ("time left", f"{left_s // 60:.0f}:{left_s % 60:02.0f}"),
+        ("time left", "{}:{:02}".format(*divmod(round(left_s), 60))),
         ("sent", str(ledger.sent)),
         ("answered", str(ledger.answered)),
         ("right", str(ledger.total("right"))),

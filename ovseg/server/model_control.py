@@ -1,61 +1,42 @@
 """Which models a running Triton serves, and loading and unloading them without a restart.
 
-Each served model is a set of Triton models: the stages, `embed`, and the ensemble. The default
-model's have their plain names and are `model_repository/` itself. Another model M has a set of
-its own, `<name>.M`: the same files with the names changed and the parameter `model` set, rendered
-into `<OVSEG_MODEL_DIR>/.triton`, which Triton has as a second repository, and loaded by Triton's
-explicit model control (docs/protocol/extension_model_repository.md).
-
-Triton's cache keeps embeddings by the name of `embed` and the image. Where other weights may have
-been served under a model's name before, its `embed` is therefore named after its weights too,
-`embed.M~<fingerprint>`: only the default of a Triton that has just started has a plain one.
-
-(Triton can also be handed a model's files in the load call, but then refuses an ensemble of such
-models: it looks for an ensemble's steps in its repositories.)
+Sets are loaded by Triton's explicit model control (docs/protocol/extension_model_repository.md).
 """
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
-from google.protobuf import json_format, text_format
+from google.protobuf import json_format
 
 from ovseg.manifest import ModelManifest
 from ovseg.served_models import (
     EMBED,
     ENSEMBLE,
-    MODEL_PARAMETER,
-    PROMPT_KINDS_PARAMETER,
     ServedModel,
     in_order,
     ready_ensembles,
     triton_name,
 )
 from ovseg.server.errors import ServerStartError
+from ovseg.server.model_sets import (
+    BEFORE_FINGERPRINT,
+    TRITON_MODELS,
+    parameters_of,
+    render_set,
+    rendered_repository,
+    weights_fingerprint,
+    write_further_set,
+    write_set,
+)
 from ovseg.server.triton_admin import admin_client
 from ovseg.settings import Settings
 
-# In the order in which they can be loaded: an ensemble needs its steps.
-TRITON_MODELS = (
-    "preprocess",
-    "sam_encoder",
-    "prompt_decoder",
-    "postprocess",
-    "visualize",
-    EMBED,
-    ENSEMBLE,
-)
-
-_WEIGHTS_PARAMETER = "weights"
 _LOADED_AT_PARAMETER = "loaded_at"
-_BEFORE_FINGERPRINT = "~"
 
 
 class ModelControlError(ServerStartError):
@@ -87,45 +68,36 @@ class ModelControl:
         from tritonclient.utils import InferenceServerException
 
         self._check_access()
-        manifest = ModelManifest.load(settings.model_dir / model)
+        parameters = parameters_of(settings, model)
+        repository = settings.model_repository
         is_again = not is_default and self._is_default(model)
-        is_default = is_default or is_again
-        fingerprint = weights_fingerprint(settings.model_dir / model)
-        parameters = {
-            MODEL_PARAMETER: model,
-            PROMPT_KINDS_PARAMETER: ",".join(manifest.prompt_kinds),
-            # With other weights other files, so that Triton loads them again.
-            _WEIGHTS_PARAMETER: fingerprint,
-        }
-        if is_again:
-            # Triton would do nothing: its own files are the same as before.
-            parameters[_LOADED_AT_PARAMETER] = str(time.time())
-        is_first = is_default and not is_again
-        configs = render_set(
-            settings.model_repository,
-            model,
-            is_default,
-            parameters,
-            "" if is_first else fingerprint,
-        )
-        target = rendered_repository(settings)
         try:
-            if is_first:
+            if is_default:
                 # Its stages are loaded already; the ensemble learns what it serves.
+                configs = render_set(repository, model, True, parameters)
                 self._load_with(configs[ENSEMBLE])
             elif is_again:
-                write_set({EMBED: configs[EMBED]}, settings.model_repository, target)
+                # Triton would do nothing: its own files are the same as before.
+                parameters[_LOADED_AT_PARAMETER] = str(time.time())
+                fingerprint = weights_fingerprint(settings.model_dir / model)
+                configs = render_set(repository, model, True, parameters, fingerprint)
+                embed = {EMBED: configs[EMBED]}
+                write_set(embed, repository, rendered_repository(settings))
                 self._load_set(configs, with_content=True)
             else:
-                write_set(configs, settings.model_repository, target)
+                configs = write_further_set(settings, model)
                 self._load_set(configs, with_content=False)
+            is_default = is_default or is_again
             self._unload_embeds(triton_name(EMBED, model, is_default), configs[EMBED].name)
         except InferenceServerException as error:
-            if not is_default:
+            if not is_default and not is_again:
                 self._unload_set(model)
             raise ModelControlError(f"cannot load {model}: {_cause(error)}") from None
         return ServedModel(
-            model, triton_name(ENSEMBLE, model, is_default), manifest.prompt_kinds, is_default
+            model,
+            triton_name(ENSEMBLE, model, is_default),
+            ModelManifest.load(settings.model_dir / model).prompt_kinds,
+            is_default,
         )
 
     def unload(self, model: str) -> None:
@@ -211,7 +183,7 @@ class ModelControl:
         """Unload those that are named after weights, but for the current one."""
         statistics = self._client.get_inference_statistics()
         for name in {entry.name for entry in statistics.model_stats}:
-            if name.startswith(plain_name + _BEFORE_FINGERPRINT) and name != current:
+            if name.startswith(plain_name + BEFORE_FINGERPRINT) and name != current:
                 self._client.unload_model(name)
 
     def _unload_set(self, model: str) -> None:
@@ -222,71 +194,6 @@ class ModelControl:
         for triton_model in reversed(TRITON_MODELS):
             with suppress(InferenceServerException):  # It was not loaded.
                 self._client.unload_model(triton_name(triton_model, model, is_default=False))
-
-
-def rendered_repository(settings: Settings) -> Path:
-    """Triton's second model repository, for the sets of models other than the default."""
-    return settings.model_dir / ".triton"
-
-
-def weights_fingerprint(model_folder: Path) -> str:
-    """12 hexadecimal digits that change when an installed model is imported anew."""
-    files = sorted(path for path in model_folder.rglob("*") if path.is_file())
-    found = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return hashlib.sha256(repr(found).encode()).hexdigest()[:12]
-
-
-def render_set(
-    repository: Path,
-    model: str,
-    is_default: bool,
-    parameters: dict[str, str],
-    fingerprint: str = "",
-) -> dict[str, Any]:
-    """The configurations of one served model's set.
-
-    Args:
-        repository: the model repository with the plain set.
-        model: the installed model's name.
-        is_default: whether the names stay plain.
-        parameters: added to each configuration's.
-        fingerprint: of its weights, where `embed` has to be named after them.
-
-    Returns:
-        `ModelConfig` messages by the plain name of their Triton model, in loading order.
-    """
-    from tritonclient.grpc.model_config_pb2 import ModelConfig
-
-    def name_in_set(plain_name: str) -> str:
-        name = triton_name(plain_name, model, is_default)
-        is_marked = fingerprint and plain_name == EMBED
-        return f"{name}{_BEFORE_FINGERPRINT}{fingerprint}" if is_marked else name
-
-    configs = {}
-    for plain_name in TRITON_MODELS:
-        text = (repository / plain_name / "config.pbtxt").read_text("utf-8")
-        config = text_format.Parse(text, ModelConfig())
-        config.name = name_in_set(plain_name)
-        for step in config.ensemble_scheduling.step:
-            step.model_name = name_in_set(step.model_name)
-        for name, value in parameters.items():
-            config.parameters[name].string_value = value
-        configs[plain_name] = config
-    return configs
-
-
-def write_set(configs: dict[str, Any], repository: Path, target: Path) -> None:
-    """Write rendered configurations, each with its Triton model's version folder, below `target`.
-
-    What is there already and the same is left alone, so that Triton reloads nothing for it.
-    """
-    for plain_name, config in configs.items():
-        folder = target / config.name
-        shutil.copytree(repository / plain_name / "1", folder / "1", dirs_exist_ok=True)
-        file = folder / "config.pbtxt"
-        text = text_format.MessageToString(config)
-        if not file.exists() or file.read_text("utf-8") != text:
-            file.write_text(text, "utf-8")
 
 
 def _cause(error: Any) -> str:

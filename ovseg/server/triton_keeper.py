@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from threading import Event, Thread
 
 from ovseg.manifest import ModelManifest, ModelNotInstalledError
@@ -19,6 +20,7 @@ from ovseg.server.backoff import Backoff
 from ovseg.server.child_process import how_it_ended, oom_kills, process_state
 from ovseg.server.errors import ServerStartError
 from ovseg.server.model_control import ModelControlError, connected
+from ovseg.server.model_sets import write_further_set
 from ovseg.server.service_status import StatusWriter
 from ovseg.server.shared_memory import remove_regions
 from ovseg.server.stubs import DeadStub, StubWatch
@@ -63,6 +65,7 @@ class TritonKeeper:
         self._triton: TritonProcess | None = None
         self._further: Sequence[str] = settings.further_models
         self._served: list[ServedModel] = []
+        self._has_failed_start = False
         self._starts = Backoff(settings)
         self._stage_crashes: dict[str, Backoff] = {}
         self._oom_kills = oom_kills()
@@ -102,7 +105,7 @@ class TritonKeeper:
 
     def _run_once(self) -> float:
         """Run one tritonserver from start to end; seconds to wait before the next."""
-        with TritonProcess(self._settings) as self._triton:
+        with TritonProcess(self._settings, self._further_triton_models()) as self._triton:
             try:
                 self._start(self._triton)
             except ServerStartError as error:
@@ -119,7 +122,23 @@ class TritonKeeper:
                 self._say(f"{error}; starting Triton again …")
                 return self._starts.after_crash()
 
+    def _further_triton_models(self) -> list[str]:
+        """What Triton shall load by itself besides the default set.
+
+        After a crash that is everything, since all stages then start at the same time. But if that
+        does not work, one model after another tells which it is that cannot be loaded.
+        """
+        found: list[str] = []
+        if not self.ready.is_set() or self._has_failed_start:
+            return found
+        for model in self._further:
+            with suppress(ModelNotInstalledError):
+                configs = write_further_set(self._settings, model)
+                found += [config.name for config in configs.values()]
+        return found
+
     def _note_failed_start(self, error: ServerStartError) -> float:
+        self._has_failed_start = True
         if self._stopping.is_set():
             return 0.0
         # What has never worked is a mistake to be mended by a person; a killed process is none.
@@ -141,6 +160,7 @@ class TritonKeeper:
         triton.wait_ready()
         self._load_models(triton)
         self._status.set_whole()
+        self._has_failed_start = False
         if self.ready.is_set():
             self._say("the service is whole again")
         self.ready.set()

@@ -17,15 +17,17 @@ import sys
 import sysconfig
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from ovseg.grpc_channel import RECONNECT_SOON
 from ovseg.served_models import JSON_MODEL
 from ovseg.server.child_process import die_with_parent, how_it_ended, oom_kills
 from ovseg.server.errors import ServerStartError
-from ovseg.server.model_control import TRITON_MODELS, rendered_repository
+from ovseg.server.model_sets import TRITON_MODELS, rendered_repository
 from ovseg.server.ports import check_port_free
 from ovseg.server.shared_memory import (
     remove_regions,
@@ -57,8 +59,9 @@ class TritonProcess:
     memory and its run directory.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, further_models: Sequence[str] = ()) -> None:
         self._settings = settings
+        self._load_at_start = (*TRITON_MODELS, JSON_MODEL, *further_models)
         self._process: subprocess.Popen[bytes] | None = None
         self._run_directory = tempfile.TemporaryDirectory(prefix="ovseg-")
         self._shm_prefix = shared_memory_prefix(os.getpid())
@@ -138,7 +141,7 @@ class TritonProcess:
 
         deadline = time.monotonic() + self._settings.start_timeout_s
         address = f"{self._settings.triton_host}:{self._settings.grpc_port}"
-        with triton.InferenceServerClient(address) as client:
+        with triton.InferenceServerClient(address, channel_args=RECONNECT_SOON) as client:
             while True:
                 if (code := self.poll()) is not None:
                     error = TritonKilledError if code < 0 else ServerStartError
@@ -218,7 +221,8 @@ class TritonProcess:
             f"--model-repository={rendered_repository(settings)}",
             # Explicit control lets a stage whose stub crashed be unloaded and loaded again.
             "--model-control-mode=explicit",
-            *(f"--load-model={name}" for name in (*TRITON_MODELS, JSON_MODEL)),
+            *(f"--load-model={name}" for name in self._load_at_start),
+            f"--model-load-thread-count={len(self._load_at_start)}",
             "--disable-auto-complete-config",
             f"--backend-directory={backends}",
             f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",

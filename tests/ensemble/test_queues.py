@@ -10,7 +10,7 @@ import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
 from ovseg.bench.workload import make_photo, unseen
-from ovseg.server.model_control import render_set
+from ovseg.server.model_sets import render_set
 from ovseg.server.service import Service
 from ovseg.settings import PROJECT_ROOT
 
