@@ -4,26 +4,45 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from ovseg_client import Client, ConnectionFailedError, OvsegError, Prediction, Rle
+from ovseg_client import (
+    AuthenticationError,
+    Client,
+    ConnectionFailedError,
+    OvsegError,
+    PredictArguments,
+    Prediction,
+    PredictOptions,
+    Rle,
+)
 from ovseg_client.client import TOKEN_VARIABLE
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ovseg.cli.predict_files import expand_folders, picture_files
 from ovseg.settings import get_settings
 
 _BOX_FORM, _POINT_FORM = "x0,y0,x1,y1", "x,y"
-_JPEG_SUFFIXES = (".jpg", ".jpeg")
+_OF_THE_SERVER = (AuthenticationError, ConnectionFailedError)
+"""What would happen to the other images too."""
+_OF_AN_IMAGE = (OvsegError, OSError, ValueError)
 _RLE_CHARACTERS = 32
 
 
 def predict(
-    image: Annotated[str, typer.Argument(help="Image file, or an http(s) URL.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE...", help="Image files, folders of them (to their bottom), http(s) URLs."
+        ),
+    ],
     box: Annotated[
         list[str] | None,
         typer.Option(metavar=_BOX_FORM, help="A box around an object; repeat for several."),
@@ -67,13 +86,21 @@ def predict(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Write a JPEG picture with the masks drawn."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Write a JPEG picture with the masks drawn; of several images, into this folder.",
+        ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object with the whole masks.")
+        bool,
+        typer.Option("--json", help="Print a JSON object with the whole masks, a line an image."),
     ] = False,
+    concurrency: Annotated[
+        int, typer.Option(min=1, help="Of several images, how many to ask about at once.")
+    ] = 4,
 ) -> None:
-    """Ask a running server for the masks of objects in an image.
+    """Ask a running server for the masks of objects in an image, or at the same places in several.
 
     Mark each object with a box or with a point, in pixels from the top left corner; each gives
     one mask, in the same order:
@@ -90,39 +117,66 @@ def predict(
 
         ovseg predict photo.jpg --point 550,350 --json | jq .masks
 
+    Of several images, those that fail are named at the end, and the others are answered:
+
+        ovseg predict photos/ more.jpg --point 550,350 --json --output pictures/ > masks.jsonl
+
     Start a server with `ovseg serve`.
     """
     boxes = [_numbers("--box", text, _BOX_FORM) for text in box or []]
     points = [_numbers("--point", text, _POINT_FORM) for text in point or []]
     others = [_numbers("--background", text, _POINT_FORM) for text in background or []]
     prompts = _prompts(boxes, points, others, together or bool(others))
-    if output is not None and output.suffix.lower() not in _JPEG_SUFFIXES:
-        raise typer.BadParameter("the picture is a JPEG: name it .jpg", param_hint="--output")
+    sources = expand_folders(images)
+    is_batch = sources != images or len(images) > 1
+    pictures = picture_files(sources, output, is_batch)
+    options: PredictOptions = {
+        "boxes": prompts.boxes or None,
+        "points": prompts.points or None,
+        "labels": prompts.labels,
+        "multimask": multimask,
+        "visualize": output is not None,
+        "model": model,
+    }
+    items: list[PredictArguments] = [{"image": source, **options} for source in sources]
+    failures = []
+    # Rows that come one after the other on the terminal show how far it is, too.
+    bar = is_batch and sys.stderr.isatty() and not sys.stdout.isatty()
     try:
-        with Client(url or _default_url(), token=token, ca_file=ca_file) as client:
-            prediction = client.predict(
-                image,
-                boxes=prompts.boxes or None,
-                points=prompts.points or None,
-                labels=prompts.labels,
-                multimask=multimask,
-                visualize=output is not None,
-                model=model,
-            )
-        if output is not None:
-            output.write_bytes(prediction.overlay or b"")
-    except ConnectionFailedError as error:
-        _fail(f"{error}\nIs a server running there? Start one with: ovseg serve")
-    except OSError as error:
-        _fail(f"{error.filename or image}: {error.strerror or error}")
-    except (OvsegError, ValueError, ImportError) as error:
-        _fail(str(error))
+        with (
+            Client(url or _default_url(), token=token, ca_file=ca_file) as client,
+            closing(client.predict_many(items, concurrency=concurrency, progress=bar)) as results,
+        ):
+            for source, picture, result in zip(sources, pictures, results, strict=True):
+                try:
+                    _show(source, result.get(), prompts.shown, picture, as_json, is_batch)
+                except _OF_THE_SERVER:
+                    raise
+                except _OF_AN_IMAGE as error:
+                    failures.append(_reason(error, source, is_batch))
+    except (OvsegError, OSError, ValueError, ImportError) as error:
+        _fail(_reason(error, "", False))
+    if failures:
+        _fail("\nerror: ".join(failures))
+
+
+def _show(
+    source: str,
+    prediction: Prediction,
+    prompts: list[list[float]],
+    picture: Path | None,
+    as_json: bool,
+    is_batch: bool,
+) -> None:
+    if picture is not None:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(prediction.overlay or b"")
     if as_json:
-        typer.echo(json.dumps(_as_json(prediction, prompts.shown)))
+        typer.echo(json.dumps({"image": source, **_as_json(prediction, prompts)}))
         return
-    _print_table(prediction, prompts.shown)
-    if output is not None:
-        Console(stderr=True).print(f"wrote {output}", highlight=False)
+    _print_table(prediction, prompts, source if is_batch else "image")
+    if picture is not None:
+        Console(stderr=True).print(f"wrote {picture}", highlight=False)
 
 
 @dataclass(frozen=True)
@@ -202,7 +256,7 @@ def _as_json(prediction: Prediction, prompts: list[list[float]]) -> dict[str, An
     }
 
 
-def _print_table(prediction: Prediction, prompts: list[list[float]]) -> None:
+def _print_table(prediction: Prediction, prompts: list[list[float]], title: str) -> None:
     table = Table("prompt", "pixels", "score", "RLE counts", box=None)
     masks = prediction.masks.reshape(-1, *prediction.masks.shape[-2:])
     for (prompt, score, rle), mask in zip(_rows(prediction, prompts), masks, strict=True):
@@ -214,8 +268,16 @@ def _print_table(prediction: Prediction, prompts: list[list[float]]) -> None:
         )
     height, width = prediction.size
     console = Console()
-    console.print(f"image: {width} x {height} pixels", highlight=False)
+    console.print(Text(f"{title}: {width} x {height} pixels"))
     console.print(table)
+
+
+def _reason(error: Exception, source: str, is_batch: bool) -> str:
+    if isinstance(error, ConnectionFailedError):
+        return f"{error}\nIs a server running there? Start one with: ovseg serve"
+    if isinstance(error, OSError):
+        return f"{error.filename or source}: {error.strerror or error}"
+    return f"{source}: {error}" if is_batch else str(error)
 
 
 def _fail(message: str) -> None:

@@ -116,6 +116,19 @@ class ModelControl:
             )
         self._unload_set(model)
 
+    def load_triton_model(self, name: str) -> None:
+        """Load a single Triton model; does nothing if it is there.
+
+        Raises:
+            ModelControlError: it cannot be loaded.
+        """
+        from tritonclient.utils import InferenceServerException
+
+        try:
+            self._client.load_model(name)
+        except InferenceServerException as error:
+            raise ModelControlError(f"cannot load {name}: {_cause(error)}") from None
+
     def reload(self, triton_models: Sequence[str], timeout_s: float) -> None:
         """Replace single Triton models whose processes have died.
 

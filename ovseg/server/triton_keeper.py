@@ -15,12 +15,12 @@ from contextlib import suppress
 from threading import Event, Thread
 
 from ovseg.manifest import ModelManifest, ModelNotInstalledError
-from ovseg.served_models import ServedModel
+from ovseg.served_models import JSON_MODEL, ServedModel
 from ovseg.server.backoff import Backoff
 from ovseg.server.child_process import how_it_ended, oom_kills, process_state
 from ovseg.server.errors import ServerStartError
 from ovseg.server.model_control import ModelControlError, connected
-from ovseg.server.model_sets import write_further_set
+from ovseg.server.model_sets import TRITON_MODELS, write_further_set
 from ovseg.server.service_status import StatusWriter
 from ovseg.server.shared_memory import remove_regions
 from ovseg.server.stubs import DeadStub, StubWatch
@@ -105,7 +105,7 @@ class TritonKeeper:
 
     def _run_once(self) -> float:
         """Run one tritonserver from start to end; seconds to wait before the next."""
-        with TritonProcess(self._settings, self._further_triton_models()) as self._triton:
+        with TritonProcess(self._settings, self._models_to_start_with()) as self._triton:
             try:
                 self._start(self._triton)
             except ServerStartError as error:
@@ -122,15 +122,16 @@ class TritonKeeper:
                 self._say(f"{error}; starting Triton again …")
                 return self._starts.after_crash()
 
-    def _further_triton_models(self) -> list[str]:
-        """What Triton shall load by itself besides the default set.
+    def _models_to_start_with(self) -> list[str]:
+        """What Triton shall load by itself.
 
-        After a crash that is everything, since all stages then start at the same time. But if that
-        does not work, one model after another tells which it is that cannot be loaded.
+        After a crash that is every stage of every model, since all then start at the same time; the
+        JSON model, which needs them, comes when the others work again. But if that does not work,
+        one model after another tells which it is that cannot be loaded.
         """
-        found: list[str] = []
         if not self.ready.is_set() or self._has_failed_start:
-            return found
+            return [*TRITON_MODELS, JSON_MODEL]
+        found = [*TRITON_MODELS]
         for model in self._further:
             with suppress(ModelNotInstalledError):
                 configs = write_further_set(self._settings, model)
@@ -163,6 +164,8 @@ class TritonKeeper:
         self._has_failed_start = False
         if self.ready.is_set():
             self._say("the service is whole again")
+            with connected(self._settings.triton_grpc_address) as control:
+                control.load_triton_model(JSON_MODEL)
         self.ready.set()
 
     def _load_models(self, triton: TritonProcess) -> None:

@@ -59,9 +59,11 @@ class TritonProcess:
     memory and its run directory.
     """
 
-    def __init__(self, settings: Settings, further_models: Sequence[str] = ()) -> None:
+    def __init__(
+        self, settings: Settings, models: Sequence[str] = (*TRITON_MODELS, JSON_MODEL)
+    ) -> None:
         self._settings = settings
-        self._load_at_start = (*TRITON_MODELS, JSON_MODEL, *further_models)
+        self._load_at_start = models
         self._process: subprocess.Popen[bytes] | None = None
         self._run_directory = tempfile.TemporaryDirectory(prefix="ovseg-")
         self._shm_prefix = shared_memory_prefix(os.getpid())
