@@ -7,30 +7,45 @@ with Client("http://localhost:8080") as client:
 found.masks  # bool [1, height, width]
 """
 
-from ovseg_client.client import Client
+from ovseg_client.async_client import AsyncClient, AsyncImageSession
+from ovseg_client.batch import BatchResult
+from ovseg_client.client import Client, ImageSession
 from ovseg_client.errors import (
     ApiError,
+    AuthenticationError,
     ConnectionFailedError,
     InvalidRequestError,
+    NotFoundError,
     OvsegError,
     Problem,
+    RateLimitedError,
     RequestTimeoutError,
     ServerError,
     UnavailableError,
 )
 from ovseg_client.pipeline import create_pipeline
 from ovseg_client.prediction import Prediction, Rle
+from ovseg_client.request import PredictArguments, PredictOptions
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ApiError",
+    "AsyncClient",
+    "AsyncImageSession",
+    "AuthenticationError",
+    "BatchResult",
     "Client",
     "ConnectionFailedError",
+    "ImageSession",
     "InvalidRequestError",
+    "NotFoundError",
     "OvsegError",
+    "PredictArguments",
+    "PredictOptions",
     "Prediction",
     "Problem",
+    "RateLimitedError",
     "RequestTimeoutError",
     "Rle",
     "ServerError",

@@ -1,64 +1,51 @@
-"""The client: one class for both protocols."""
+"""The client for programs that wait for each answer."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Generator, Iterable
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-import numpy.typing as npt
-
-from ovseg_client.images import Image
+from ovseg_client.base_client import DEFAULT_ADDRESS, TOKEN_VARIABLE, BaseClient
+from ovseg_client.batch import BatchResult, Threads, check_concurrency, results_in_order
+from ovseg_client.images import Image, LoadedImage
 from ovseg_client.prediction import Prediction
-from ovseg_client.prompts import make_prompts
-from ovseg_client.transport import PredictRequest, Transport
+from ovseg_client.progress import Progress
+from ovseg_client.request import PredictArguments, PredictOptions
+from ovseg_client.waiting import Blocking, run_blocking
 
-DEFAULT_ADDRESS = "http://localhost:8080"
-TOKEN_VARIABLE = "OVSEG_TOKEN"
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["DEFAULT_ADDRESS", "TOKEN_VARIABLE", "Client", "ImageSession"]
 
 
-class Client:
-    """Asks one service for masks; keeps its connection until closed.
+class Client(BaseClient):
+    """Asks one service for masks; keeps its connections until closed. Threads may share it.
 
     Args:
         address: `http(s)://host:port` of the gateway, or `grpc(s)://host:port` of Triton (needs
             the extra `grpc`), which spares base64 and JSON.
-        timeout: longest wait for an answer, in seconds.
+        timeout: longest time that a call may take, in seconds, with all that it waits for and
+            sends again. (Over HTTP it bounds connecting, sending and waiting one by one, too: a
+            network that drips can make it a few times as long. `AsyncClient` is exact.)
         token: for a gateway that asks for one; by default what the environment variable
             OVSEG_TOKEN holds, if anything. It is sent to this address only.
         ca_file: PEM file with the certificates to trust for `https` and `grpcs`, instead of the
             usual ones.
+        retries: how often a request is sent again after there was no answer at all, or one that
+            says when to come again (503 and 429). Other errors are never tried again.
 
     Raises:
-        ValueError: another kind of address, a token for Triton (which knows none), or a `ca_file`
-            without certificates.
+        ValueError: another kind of address, a token for Triton (which knows none), a `ca_file`
+            without certificates, or a `timeout` or `retries` out of range.
         OSError: `ca_file` cannot be read.
         ImportError: a gRPC address without the extra.
     """
 
-    def __init__(
-        self,
-        address: str = DEFAULT_ADDRESS,
-        *,
-        timeout: float = 120.0,
-        token: str | None = None,
-        ca_file: str | os.PathLike[str] | None = None,
-    ) -> None:
-        self._transport = _connect(address, timeout, token, ca_file)
+    _waiting = Blocking()
 
-    def predict(
-        self,
-        image: Image,
-        *,
-        boxes: npt.ArrayLike | None = None,
-        points: npt.ArrayLike | None = None,
-        labels: npt.ArrayLike | None = None,
-        multimask: bool = False,
-        keep_masks: bool = False,
-        refine: Prediction | None = None,
-        visualize: bool = False,
-        log_id: str | None = None,
-        model: str | None = None,
-    ) -> Prediction:
+    def predict(self, image: Image, **options: Unpack[PredictOptions]) -> Prediction:
         """Find the objects that boxes or points mark in an image.
 
         Args:
@@ -81,23 +68,69 @@ class Client:
             InvalidRequestError: the service refuses the image or the prompts.
             OvsegError: the service failed, ran out of time, or cannot be reached.
         """
-        prompts = make_prompts(boxes, points, labels)
-        if refine is not None and len(refine.scores) != len(prompts.labels):
-            raise ValueError(
-                f"refine must have as many masks as there are prompts, not {len(refine.scores)} "
-                f"and {len(prompts.labels)}"
-            )
-        return self._transport.predict(
-            PredictRequest(image, prompts, multimask, visualize, log_id, model, keep_masks, refine)
-        )
+        return run_blocking(self._predict(image, **options))
+
+    def image(self, source: Image) -> ImageSession:
+        """A session for one image, which is read and encoded here, once.
+
+        Args:
+            source: as for `predict`.
+
+        Raises:
+            OSError: the file cannot be read.
+            TypeError, ValueError: it is no image.
+        """
+        return ImageSession(self, run_blocking(self._load(source)))
+
+    def predict_many(
+        self,
+        items: Iterable[PredictArguments],
+        *,
+        concurrency: int = 4,
+        progress: Progress = False,
+    ) -> Generator[BatchResult, None, None]:
+        """Results of many calls of `predict`, some of which run at the same time.
+
+        They come in the order of the items, each as soon as it and those before it are there. An
+        item that fails has its error in its result and leaves the others alone. Items are taken as
+        results are, so that there can be any number of them. Nothing more is asked when the caller
+        stops early (`break`, Ctrl-C).
+
+        Args:
+            items: the arguments of each call, `{"image": "a.jpg", "boxes": [[…]]}`.
+            concurrency: most requests at once.
+            progress: True for a bar on stderr (needs the extra `progress`), or a function that is
+                called with the numbers of results and of items (None for items without a length).
+
+        Raises:
+            ValueError: `concurrency` is not positive.
+            ImportError: a bar without the extra.
+        """
+        check_concurrency(concurrency)
+        return self._results(items, concurrency, progress)
+
+    def _results(
+        self, items: Iterable[PredictArguments], concurrency: int, progress: Progress
+    ) -> Generator[BatchResult, None, None]:
+        workers = Threads(self._predict_item, concurrency)
+        results = results_in_order(items, workers, concurrency, progress)
+        try:
+            while True:
+                try:
+                    result = run_blocking(results.__anext__())
+                except StopAsyncIteration:
+                    return
+                yield result
+        finally:
+            run_blocking(results.aclose())
 
     def is_ready(self) -> bool:
         """Whether the service would answer now."""
-        return self._transport.is_ready()
+        return run_blocking(self._transport.is_ready())
 
     def close(self) -> None:
-        """Close the connection."""
-        self._transport.close()
+        """Close the connections."""
+        run_blocking(self._transport.close())
 
     def __enter__(self) -> Client:
         return self
@@ -111,20 +144,22 @@ class Client:
         self.close()
 
 
-def _connect(
-    address: str, timeout_s: float, token: str | None, ca_file: str | os.PathLike[str] | None
-) -> Transport:
-    scheme, separator, rest = address.partition("://")
-    if separator and rest and scheme in ("http", "https"):
-        from ovseg_client.rest_transport import RestTransport
+class ImageSession:
+    """Any number of requests about one image; made by `Client.image`.
 
-        return RestTransport(address, timeout_s, token or os.environ.get(TOKEN_VARIABLE), ca_file)
-    if separator and rest and scheme in ("grpc", "grpcs"):
-        from ovseg_client.grpc_transport import GrpcTransport
+    Over REST the first request sends the image, later ones only its name, until the service has
+    forgotten it: then it is sent again. Over gRPC the image file stays in this process's memory and
+    goes with each request. A URL is fetched once, by the service or (gRPC) by the client.
+    """
 
-        if token is not None:
-            raise ValueError("Triton (grpc://) knows no tokens; use the gateway's http(s) address")
-        return GrpcTransport(rest.rstrip("/"), timeout_s, tls=scheme == "grpcs", ca_file=ca_file)
-    raise ValueError(
-        f"{address!r} is no address of the service: http://host:8080 or grpc://host:8001"
-    )
+    def __init__(self, client: Client, image: LoadedImage) -> None:
+        self._client = client
+        self._image = image
+
+    def predict(self, **options: Unpack[PredictOptions]) -> Prediction:
+        """`Client.predict` about this image, with the same keyword arguments and errors.
+
+        To refine what was found: `first = session.predict(points=…, keep_masks=True)`, then
+        `session.predict(points=…, labels=…, refine=first)`.
+        """
+        return run_blocking(self._client._predict(self._image, **options))

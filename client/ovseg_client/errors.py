@@ -1,4 +1,16 @@
-"""What can go wrong, after the HTTP status codes of the service."""
+"""What can go wrong, after the HTTP status codes of the service.
+
+OvsegError
+├── ConnectionFailedError          nothing answers at the address
+└── ApiError
+    ├── InvalidRequestError        4xx
+    │   ├── AuthenticationError    401, 403
+    │   └── NotFoundError          404
+    ├── UnavailableError           503
+    │   └── RateLimitedError       429
+    ├── RequestTimeoutError        504, and the client's own timeout
+    └── ServerError                other 5xx
+"""
 
 from __future__ import annotations
 
@@ -10,9 +22,16 @@ from dataclasses import dataclass
 class OvsegError(Exception):
     """Base of all errors of this package."""
 
+    retry_after_s: float | None = None
+    """The same call may succeed after so many seconds; None where sending it again cannot help."""
+
 
 class ConnectionFailedError(OvsegError):
-    """Nothing answers at the address."""
+    """Nothing answers at the address, or the connection broke."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True)
@@ -29,8 +48,11 @@ class Problem:
 class ApiError(OvsegError):
     """The service refused or failed; `status` is the HTTP status that REST has for it."""
 
-    def __init__(self, status: int, message: str, log_id: str = "") -> None:
+    def __init__(
+        self, status: int, message: str, log_id: str = "", *, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(message)
+        self.retry_after_s = retry_after_s
         self.status = status
         self.message = message
         self.log_id = log_id
@@ -48,8 +70,20 @@ class InvalidRequestError(ApiError):
         self.problems = tuple(problems)
 
 
+class AuthenticationError(InvalidRequestError):
+    """The service wants a token, or another one (401, 403)."""
+
+
+class NotFoundError(InvalidRequestError):
+    """The service does not hold what the request names (404): a mask to refine, or a model."""
+
+
 class UnavailableError(ApiError):
     """The service is busy or restarting (503); sending it again may help."""
+
+
+class RateLimitedError(UnavailableError):
+    """This caller asks too often (429); sending it again later helps."""
 
 
 class RequestTimeoutError(ApiError):
@@ -60,18 +94,27 @@ class ServerError(ApiError):
     """The service failed (5xx)."""
 
 
-def error_for(status: int, message: str, log_id: str = "") -> ApiError:
+_INVALID = {401: AuthenticationError, 403: AuthenticationError, 404: NotFoundError}
+_BUSY = {429: RateLimitedError, 503: UnavailableError}
+
+
+def error_for(
+    status: int, message: str, log_id: str = "", retry_after_s: float | None = None
+) -> ApiError:
     """The error of an HTTP status.
 
     Args:
         status: HTTP status, not 2xx.
         message: `errorMsg` of the answer.
         log_id: `logId` of the answer.
+        retry_after_s: its `Retry-After`; counts for 429 and 503 only.
     """
+    if busy := _BUSY.get(status):
+        return busy(status, message, log_id, retry_after_s=retry_after_s)
     if 400 <= status < 500:
-        return InvalidRequestError(status, message, log_id, _problems(message))
-    kind = {503: UnavailableError, 504: RequestTimeoutError}.get(status, ServerError)
-    return kind(status, message, log_id)
+        invalid = _INVALID.get(status, InvalidRequestError)
+        return invalid(status, message, log_id, _problems(message))
+    return (RequestTimeoutError if status == 504 else ServerError)(status, message, log_id)
 
 
 def _problems(message: str) -> tuple[Problem, ...]:

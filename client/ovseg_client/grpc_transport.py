@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
-from typing import Any
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,89 +19,157 @@ from ovseg_client.errors import (
     Problem,
     error_for,
 )
-from ovseg_client.images import Image, fetch, is_url, read_image
+from ovseg_client.images import LoadedImage, fetch
 from ovseg_client.prediction import Prediction, Rle
-from ovseg_client.transport import PredictRequest
+from ovseg_client.request import PredictRequest
+from ovseg_client.retrying import Deadline, with_retries
+from ovseg_client.waiting import Waiting
 
 try:
     import tritonclient.grpc as triton
+    import tritonclient.grpc.aio as aio
     from tritonclient.utils import InferenceServerException
-except ImportError as missing:
+except (ImportError, RuntimeError) as missing:  # RuntimeError: tritonclient without gRPC.
     raise ImportError(
         f"grpc:// addresses need tritonclient: pip install 'ovseg-client[grpc]' ({missing})"
     ) from missing
 
 MODEL_NAME = "open_vocabulary_segmentation"
-_HTTP_STATUSES = {"UNAVAILABLE": 503, "DEADLINE_EXCEEDED": 504}
+_HTTP_STATUSES = {"NOT_FOUND": 404, "UNAVAILABLE": 503, "DEADLINE_EXCEEDED": 504}
+_RETRY_AFTER_S = 1.0
+"""After UNAVAILABLE, as the gateway says; gRPC itself connects again no sooner."""
 # What Triton writes before a stage's own message.
 _TRITON_PREFIX = re.compile(r"^(?:\[request id: [^\]]*\] |in ensemble '[^']*', )+")
 _READY_TIMEOUT_S = 5.0
 
 
+class Triton(Protocol):
+    """`InferenceServerClient` of `tritonclient.grpc.aio`, or one that blocks."""
+
+    async def infer(self, model_name: str, inputs: list[Any], **options: Any) -> Any: ...
+
+    async def is_model_ready(self, model_name: str, *, client_timeout: float) -> bool: ...
+
+    async def close(self) -> None: ...
+
+
 class GrpcTransport:
     """Talks to Triton at `address`, host:port."""
 
-    def __init__(
-        self,
-        address: str,
-        timeout_s: float,
-        *,
-        tls: bool = False,
-        ca_file: str | os.PathLike[str] | None = None,
-    ) -> None:
+    def __init__(self, address: str, triton_client: Triton, waiting: Waiting, retries: int) -> None:
         self._address = address
-        self._timeout_s = timeout_s
-        self._client = triton.InferenceServerClient(
-            address, ssl=tls, root_certificates=None if ca_file is None else os.fspath(ca_file)
-        )
+        self._triton = triton_client
+        self._waiting = waiting
+        self._retries = retries
 
-    def predict(self, request: PredictRequest) -> Prediction:
-        """Send one request.
+    async def predict(
+        self, image: LoadedImage, request: PredictRequest, deadline: Deadline
+    ) -> Prediction:
+        """Send one request, with the image: Triton keeps embeddings, but no files."""
+        file = image.file
+        if file is None:  # Triton takes bytes only.
+            file = await self._waiting.work(fetch, image.url or "", deadline.check())
+            image.file = file
+        inputs = request_inputs(file, request)
 
-        Raises:
-            ValueError: what is to be refined was not kept.
-            OvsegError: the service refused or failed, or cannot be reached.
-        """
-        wanted = {"overlay": request.visualize, "low_res_masks": request.keep_masks}
-        names = ["counts", "size", "scores", *(name for name, is_so in wanted.items() if is_so)]
-        try:
-            result = self._client.infer(
-                f"{MODEL_NAME}.{request.model}" if request.model else MODEL_NAME,
-                request_inputs(request, self._timeout_s),
-                outputs=[triton.InferRequestedOutput(name) for name in names],
-                request_id=request.log_id or "",
-                client_timeout=self._timeout_s,
-            )
-        except InferenceServerException as error:
-            raise self._error(error, request.log_id or "") from error
+        async def attempt() -> Any:
+            try:
+                return await self._triton.infer(
+                    f"{MODEL_NAME}.{request.model}" if request.model else MODEL_NAME,
+                    inputs,
+                    outputs=[triton.InferRequestedOutput(name) for name in output_names(request)],
+                    request_id=request.log_id or "",
+                    client_timeout=deadline.check(),
+                )
+            except InferenceServerException as error:
+                raise self._error(error, request.log_id or "") from error
+
+        result = await with_retries(attempt, self._retries, deadline, self._waiting.sleep)
         return prediction_of(result, request)
 
-    def is_ready(self) -> bool:
+    async def is_ready(self) -> bool:
         """Whether Triton says that the model is ready (it does not notice a crashed stage)."""
         try:
-            return bool(self._client.is_model_ready(MODEL_NAME, client_timeout=_READY_TIMEOUT_S))
+            return bool(
+                await self._triton.is_model_ready(MODEL_NAME, client_timeout=_READY_TIMEOUT_S)
+            )
         except InferenceServerException:
             return False
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the connection."""
-        self._client.close()
+        await self._triton.close()
 
     def _error(self, error: InferenceServerException, log_id: str) -> OvsegError:
         status = (error.status() or "").removeprefix("StatusCode.")
         message = _TRITON_PREFIX.sub("", error.message() or "")
         if status == "UNAVAILABLE" and "connect" in message:
-            return ConnectionFailedError(f"grpc://{self._address}: {message}")
+            return ConnectionFailedError(
+                f"grpc://{self._address}: {message}", retry_after_s=_RETRY_AFTER_S
+            )
         if status == "INVALID_ARGUMENT":
             return InvalidRequestError(422, message, log_id, _problems(message))
-        return error_for(_HTTP_STATUSES.get(status, 500), message, log_id)
+        return error_for(_HTTP_STATUSES.get(status, 500), message, log_id, _RETRY_AFTER_S)
 
 
-def request_inputs(request: PredictRequest, timeout_s: float) -> list[Any]:
-    """The tensors of a request; an image URL is fetched here, Triton takes bytes only."""
-    image = np.array([_image_bytes(request.image, timeout_s)], np.object_)
+class BlockingTriton:
+    """Triton for `Client`.
+
+    Several threads may ask at once: what tritonclient warns of are streams; a channel of gRPC is
+    made for it, and `infer` keeps nothing.
+    """
+
+    def __init__(self, address: str, options: dict[str, Any]) -> None:
+        self._client = triton.InferenceServerClient(address, **options)
+
+    async def infer(self, model_name: str, inputs: list[Any], **options: Any) -> Any:
+        return self._client.infer(model_name, inputs, **options)
+
+    async def is_model_ready(self, model_name: str, *, client_timeout: float) -> bool:
+        return bool(self._client.is_model_ready(model_name, client_timeout=client_timeout))
+
+    async def close(self) -> None:
+        self._client.close()
+
+
+class AsyncioTriton:
+    """Triton for `AsyncClient`; connects at the first call, to be in the event loop of that."""
+
+    def __init__(self, address: str, options: dict[str, Any]) -> None:
+        if certificates := options.get("root_certificates"):
+            Path(certificates).read_bytes()  # What is wrong with it is said at once.
+        self._connect = functools.partial(aio.InferenceServerClient, address, **options)
+
+    @cached_property
+    def _client(self) -> Any:
+        return self._connect()
+
+    async def infer(self, model_name: str, inputs: list[Any], **options: Any) -> Any:
+        return await self._client.infer(model_name, inputs, **options)
+
+    async def is_model_ready(self, model_name: str, *, client_timeout: float) -> bool:
+        return bool(await self._client.is_model_ready(model_name, client_timeout=client_timeout))
+
+    async def close(self) -> None:
+        if "_client" in vars(self):
+            await self._client.close()
+
+
+def triton_options(tls: bool, ca_file: str | os.PathLike[str] | None) -> dict[str, Any]:
+    """What `tritonclient`'s clients are made with."""
+    return {"ssl": tls, "root_certificates": None if ca_file is None else os.fspath(ca_file)}
+
+
+def output_names(request: PredictRequest) -> list[str]:
+    """The tensors to ask for: the stages of others do not run."""
+    wanted = {"overlay": request.visualize, "low_res_masks": request.keep_masks}
+    return ["counts", "size", "scores", *(name for name, is_so in wanted.items() if is_so)]
+
+
+def request_inputs(file: bytes, request: PredictRequest) -> list[Any]:
+    """The tensors of a request about an image file."""
     inputs = [
-        _input("image", image, "BYTES"),
+        _input("image", np.array([file], np.object_), "BYTES"),
         _input("point_coords", request.prompts.coords.astype(np.float32), "FP32"),
         _input("point_labels", request.prompts.labels, "INT32"),
     ]
@@ -147,7 +218,3 @@ def _input(name: str, value: npt.NDArray[Any], datatype: str) -> Any:
     tensor = triton.InferInput(name, list(value.shape), datatype)
     tensor.set_data_from_numpy(value)
     return tensor
-
-
-def _image_bytes(image: Image, timeout_s: float) -> bytes:
-    return fetch(image, timeout_s) if is_url(image) else read_image(image)

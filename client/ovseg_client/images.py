@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -20,6 +21,27 @@ Image = str | os.PathLike[str] | bytes | bytearray | npt.NDArray[np.uint8]
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOUR_TYPES = {1: 0, 3: 2}
 """PNG's colour type for a number of channels: grey, RGB (ISO/IEC 15948, table 11.1)."""
+
+
+@dataclass(eq=False)
+class LoadedImage:
+    """An image that was read and encoded once, for any number of requests."""
+
+    url: str | None = None
+    """Where it is; None for what the caller has."""
+    file: bytes | None = None
+    """The image file; None for a URL that the client did not fetch (yet)."""
+    image_id: str | None = None
+    """What the service calls it; None while that is not known."""
+
+
+def load_image(image: Image) -> LoadedImage:
+    """Read an image; a URL is only noted.
+
+    Raises:
+        OSError, TypeError, ValueError: see `read_image`.
+    """
+    return LoadedImage(url=image) if is_url(image) else LoadedImage(file=read_image(image))
 
 
 def is_url(image: Image) -> TypeGuard[str]:

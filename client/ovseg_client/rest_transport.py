@@ -1,107 +1,202 @@
-"""Requests to the gateway: JSON over HTTP, in the form that PaddleX documents."""
+"""Requests to the gateway over HTTP."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import ssl
-from typing import Any
+from collections import OrderedDict
+from typing import Any, Protocol
 
 import httpx
-import numpy as np
 
 from ovseg_client.errors import (
     ConnectionFailedError,
-    InvalidRequestError,
+    NotFoundError,
+    OvsegError,
     RequestTimeoutError,
-    error_for,
 )
-from ovseg_client.images import is_url, read_image
-from ovseg_client.prediction import Prediction, Rle
-from ovseg_client.transport import PredictRequest
+from ovseg_client.images import LoadedImage
+from ovseg_client.prediction import Prediction
+from ovseg_client.request import PredictRequest
+from ovseg_client.rest_messages import Answer, decode_answer, encode_request
+from ovseg_client.retrying import Deadline, with_retries
+from ovseg_client.waiting import Waiting
 
 _PATH = "/open-vocabulary-segmentation"
+_JSON_HEADERS = {"Content-Type": "application/json"}
 _REMEMBERED_IMAGES = 1000
 _THIS_MACHINE = ("localhost", "127.0.0.1", "0.0.0.0", "[::1]")
 
 
-class RestTransport:
-    """Talks to the gateway at `base_url`."""
+class Http(Protocol):
+    """`httpx.Client` or `httpx.AsyncClient`, as coroutines."""
 
-    def __init__(
-        self,
-        base_url: str,
-        timeout_s: float,
-        token: str | None = None,
-        ca_file: str | os.PathLike[str] | None = None,
-    ) -> None:
-        self._http = httpx.Client(
-            base_url=base_url,
-            timeout=timeout_s,
-            headers={"Authorization": f"Bearer {token}"} if token else {},
-            verify=True if ca_file is None else _trusting(ca_file),
-            # A proxy of the environment cannot reach a server on this machine.
-            mounts={f"all://{host}": None for host in _THIS_MACHINE},
-        )
-        self._held: dict[str, None] = {}
+    @property
+    def client(self) -> httpx.Client | httpx.AsyncClient:
+        """Makes the requests."""
+        ...
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        """The answer, without its body yet."""
+        ...
+
+    async def read(self, response: httpx.Response, deadline: Deadline) -> bytes:
+        """The body; the connection is free for the next request then."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
+
+
+class RestTransport:
+    """Talks to the gateway over `http`."""
+
+    def __init__(self, http: Http, waiting: Waiting, timeout_s: float, retries: int) -> None:
+        self._http = http
+        self._timeout_s = timeout_s
+        self._waiting = waiting
+        self._retries = retries
+        self._held: OrderedDict[str, None] = OrderedDict()
         """Ids of images that the service has said it keeps, the latest last."""
 
-    def predict(self, request: PredictRequest) -> Prediction:
-        """Send one request; the image only if the service does not keep it already.
-
-        Raises:
-            ValueError: what is to be refined was not kept.
-            OvsegError: the service refused or failed, or cannot be reached.
-        """
-        if is_url(request.image):
-            return self._ask(request, {"image": request.image})
-        file = read_image(request.image)
-        image_id = hashlib.sha256(file).hexdigest()
-        if image_id in self._held:
+    async def predict(
+        self, image: LoadedImage, request: PredictRequest, deadline: Deadline
+    ) -> Prediction:
+        """Send one request; the image only if the service does not keep it already."""
+        if image.file is not None and image.image_id is None:
+            image.image_id = await self._waiting.work(_sha256, image.file)
+        if (image_id := image.image_id) is not None and image_id in self._held:
             try:
-                return self._ask(request, {"imageId": image_id})
-            except InvalidRequestError as error:
-                if error.status != 404:
-                    raise
+                return await self._ask(image, request, deadline, by_id=True)
+            except NotFoundError:
                 self._held.pop(image_id, None)  # The service has forgotten it.
-        return self._ask(request, {"image": base64.b64encode(file).decode("ascii")})
+        return await self._ask(image, request, deadline)
 
-    def _ask(self, request: PredictRequest, image: dict[str, str]) -> Prediction:
-        response = self._post(request_body(request, image))
-        try:
-            answer = response.json()
-        except ValueError:
-            answer = {}
-        if response.status_code != 200:
-            message = answer.get("errorMsg") or f"the server answered {response.status_code}"
-            raise error_for(response.status_code, message, answer.get("logId", ""))
-        if image_id := answer["result"].get("imageId"):
+    async def _ask(
+        self, image: LoadedImage, request: PredictRequest, deadline: Deadline, by_id: bool = False
+    ) -> Prediction:
+        body = await self._waiting.work(encode_request, request, image, by_id=by_id)
+
+        async def attempt() -> tuple[Prediction, str | None]:
+            answer = await self._exchange("POST", _PATH, body, deadline)
+            return decode_answer(answer, request.multimask)
+
+        prediction, image_id = await with_retries(
+            attempt, self._retries, deadline, self._waiting.sleep
+        )
+        if image_id is not None:
+            image.image_id = image_id
             self._held.pop(image_id, None)
             self._held[image_id] = None
             if len(self._held) > _REMEMBERED_IMAGES:
-                self._held.pop(next(iter(self._held)), None)
-        timing = response.headers.get("server-timing", "")
-        return prediction_of(answer, timing, request.multimask)
+                self._held.popitem(last=False)
+        return prediction
 
-    def is_ready(self) -> bool:
+    async def is_ready(self) -> bool:
         """Whether a request would be answered now."""
         try:
-            return self._http.get("/health/ready").status_code == 200
-        except httpx.HTTPError:
+            answer = await self._exchange(
+                "GET", "/health/ready", None, Deadline.after(self._timeout_s)
+            )
+        except OvsegError:
             return False
+        return answer.status == 200
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        await self._http.close()
 
-    def _post(self, body: dict[str, Any]) -> httpx.Response:
+    async def _exchange(
+        self, method: str, path: str, body: bytes | None, deadline: Deadline
+    ) -> Answer:
+        left_s = deadline.check()
+        request = self._http.client.build_request(
+            method, path, content=body, headers=_JSON_HEADERS, timeout=left_s
+        )
+        return await self._waiting.within(left_s, self._answer(request, deadline))
+
+    async def _answer(self, request: httpx.Request, deadline: Deadline) -> Answer:
+        is_answered = False
         try:
-            return self._http.post(_PATH, json=body)
+            response = await self._http.send(request)
+            is_answered = True
+            content = await self._http.read(response, deadline)
         except httpx.TimeoutException as error:
             raise RequestTimeoutError(504, f"no answer in time ({type(error).__name__})") from error
-        except httpx.TransportError as error:
-            raise ConnectionFailedError(f"{self._http.base_url}: {error}") from error
+        except httpx.RequestError as error:
+            # An answer that breaks off has cost the service its work: whether to ask for that
+            # again is the caller's decision.
+            raise ConnectionFailedError(
+                f"{self._http.client.base_url}: {error}",
+                retry_after_s=None if is_answered else 0.0,
+            ) from error
+        return Answer(response.status_code, response.headers, content)
+
+
+class BlockingHttp:
+    """HTTP for `Client`."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.client = httpx.Client(**options)
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        return self.client.send(request, stream=True)
+
+    async def read(self, response: httpx.Response, deadline: Deadline) -> bytes:
+        chunks = []
+        try:
+            # The socket's timeout starts again with each chunk.
+            for chunk in response.iter_bytes():
+                deadline.check()
+                chunks.append(chunk)
+        finally:
+            response.close()
+        return b"".join(chunks)
+
+    async def close(self) -> None:
+        self.client.close()
+
+
+class AsyncioHttp:
+    """HTTP for `AsyncClient`."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.client = httpx.AsyncClient(**options)
+
+    async def send(self, request: httpx.Request) -> httpx.Response:
+        return await self.client.send(request, stream=True)
+
+    async def read(self, response: httpx.Response, deadline: Deadline) -> bytes:
+        try:
+            return await response.aread()
+        finally:
+            await response.aclose()
+
+    async def close(self) -> None:
+        await self.client.aclose()
+
+
+def http_options(
+    base_url: str, token: str | None, ca_file: str | os.PathLike[str] | None
+) -> dict[str, Any]:
+    """What `httpx.Client` and `httpx.AsyncClient` are made with.
+
+    Raises:
+        ValueError: another form of URL, or a `ca_file` without certificates.
+        OSError: `ca_file` cannot be read.
+    """
+    try:
+        httpx.URL(base_url)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"{base_url!r} is no address of the service: {error}") from None
+    return {
+        "base_url": base_url,
+        "headers": {"Authorization": f"Bearer {token}"} if token else {},
+        "verify": True if ca_file is None else _trusting(ca_file),
+        # A proxy of the environment cannot reach a server on this machine.
+        "mounts": {f"all://{host}": None for host in _THIS_MACHINE},
+    }
 
 
 def _trusting(ca_file: str | os.PathLike[str]) -> ssl.SSLContext:
@@ -111,68 +206,5 @@ def _trusting(ca_file: str | os.PathLike[str]) -> ssl.SSLContext:
         raise ValueError(f"{ca_file}: no certificates in it ({error.reason})") from error
 
 
-def request_body(request: PredictRequest, image: dict[str, str]) -> dict[str, Any]:
-    """The JSON object of a request; `image` holds the field `image` or `imageId`."""
-    prompts: dict[str, Any] = {"prompts": request.prompts.items}
-    if request.refine is not None:
-        for item, mask_id in zip(prompts["prompts"], _mask_ids(request.refine), strict=True):
-            item["maskId"] = mask_id
-    elif request.prompts.fit_rows:  # PaddleX's own server understands these too.
-        prompts = {"prompt": request.prompts.rows, "promptType": request.prompts.kind}
-    if request.multimask:
-        prompts["multimask"] = True
-    if request.keep_masks:
-        prompts["keepMasks"] = True
-    named = {"logId": request.log_id, "model": request.model}
-    return {
-        **image,
-        **prompts,
-        "visualize": request.visualize,
-        **{name: value for name, value in named.items() if value is not None},
-    }
-
-
-def _mask_ids(prediction: Prediction) -> list[str]:
-    ids = prediction.mask_ids
-    if ids is None:
-        raise ValueError("refine must have been predicted over REST with keep_masks=True")
-    best = prediction.best if prediction.scores.ndim == 2 else [0] * len(ids)
-    found = [
-        entry if isinstance(entry, str) else entry[i] for entry, i in zip(ids, best, strict=True)
-    ]
-    if not all(found):
-        raise ValueError("the service had no room to keep the masks that refine has")
-    return found
-
-
-def prediction_of(
-    answer: dict[str, Any], server_timing: str = "", multimask: bool = False
-) -> Prediction:
-    """The result in a successful answer; with `multimask` three masks a prompt."""
-    result = answer["result"]
-    rles = [Rle(size=mask["size"], counts=mask["rleResult"]) for mask in result["masks"]]
-    scores = np.array([info.get("score", np.nan) for info in result["maskInfos"]], np.float32)
-    height, width = rles[0]["size"] if rles else (0, 0)
-    picture = result.get("image")
-    ids = [info.get("maskId", "") for info in result["maskInfos"]]
-    return Prediction(
-        rles=[rles[i : i + 3] for i in range(0, len(rles), 3)] if multimask else rles,
-        scores=scores.reshape(-1, 3) if multimask else scores,
-        size=(height, width),
-        overlay=None if picture is None else base64.b64decode(picture),
-        log_id=answer["logId"],
-        mask_ids=([ids[i : i + 3] for i in range(0, len(ids), 3)] if multimask else ids)
-        if any(ids)
-        else None,
-        timings=parse_server_timing(server_timing),
-    )
-
-
-def parse_server_timing(header: str) -> dict[str, float]:
-    """`json;dur=0.5, triton;dur=30` -> milliseconds by name."""
-    timings = {}
-    for entry in header.split(","):
-        name, found, duration = entry.strip().partition(";dur=")
-        if found:
-            timings[name] = float(duration)
-    return timings
+def _sha256(file: bytes) -> str:
+    return hashlib.sha256(file).hexdigest()

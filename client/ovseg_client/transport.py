@@ -1,34 +1,32 @@
-"""What REST and gRPC have in common; an asynchronous client will need the same two."""
+"""What REST and gRPC have in common, for `Client` and for `AsyncClient`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
-from ovseg_client.images import Image
+from ovseg_client.images import LoadedImage
 from ovseg_client.prediction import Prediction
-from ovseg_client.prompts import Prompts
-
-
-@dataclass(frozen=True, eq=False)
-class PredictRequest:
-    """One checked request, not yet in any wire format."""
-
-    image: Image
-    prompts: Prompts
-    multimask: bool
-    visualize: bool
-    log_id: str | None
-    model: str | None
-    keep_masks: bool = False
-    refine: Prediction | None = None
+from ovseg_client.request import PredictRequest
+from ovseg_client.retrying import Deadline
 
 
 class Transport(Protocol):
     """Sends requests to one service and keeps its connections."""
 
-    def predict(self, request: PredictRequest) -> Prediction: ...
+    async def predict(
+        self, image: LoadedImage, request: PredictRequest, deadline: Deadline
+    ) -> Prediction:
+        """Send one request, and send it again where that is safe and may help.
 
-    def is_ready(self) -> bool: ...
+        Raises:
+            ValueError: what is to be refined was not kept.
+            OvsegError: the service refused or failed, ran out of time, or cannot be reached.
+        """
+        ...
 
-    def close(self) -> None: ...
+    async def is_ready(self) -> bool:
+        """Whether a request would be answered now."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Iterator
 from typing import Any
@@ -9,13 +10,23 @@ from typing import Any
 import numpy as np
 import ovseg_client
 import pytest
-from ovseg_client import Client
+from ovseg_client import (
+    ApiError,
+    AsyncClient,
+    Client,
+    InvalidRequestError,
+    PredictArguments,
+    Prediction,
+)
 from PIL import Image
 
 from ovseg.server.service import Service
 from ovseg.settings import EXAMPLE_PHOTO
 
 BOXES = [[20, 10, 120, 90], [60, 40, 180, 140]]
+PHOTO_BOXES = [[150, 12, 300, 150], [275, 345, 510, 511], [130, 345, 212, 425]]
+CLICK = [[[220, 100]]]
+CLICKS = [[[220, 100], [60, 400]]]
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +114,77 @@ def test_sams_own_prompts_give_the_same_masks_over_both(
     assert np.array_equal(over_rest.scores, over_grpc.scores)
     assert over_rest.masks.shape == over_grpc.masks.shape
     assert over_rest.masks.any()
+
+
+def _conversation(address: str) -> list[Prediction]:
+    """Everything that a client can do with one photograph."""
+    with Client(address) as client:
+        assert client.is_ready()
+        session = client.image(EXAMPLE_PHOTO)
+        first = session.predict(points=CLICK, keep_masks=True)
+        items: list[PredictArguments] = [
+            {"image": EXAMPLE_PHOTO, "boxes": [box], "visualize": True} for box in PHOTO_BOXES
+        ]
+        return [
+            client.predict(EXAMPLE_PHOTO, boxes=PHOTO_BOXES, multimask=True),
+            first,
+            session.predict(points=CLICKS, labels=[[1, 0]], refine=first),
+            *(result.get() for result in client.predict_many(items, concurrency=2)),
+        ]
+
+
+async def _async_conversation(address: str) -> list[Prediction]:
+    """The same with the other client."""
+    async with AsyncClient(address) as client:
+        assert await client.is_ready()
+        session = await client.image(EXAMPLE_PHOTO)
+        first = await session.predict(points=CLICK, keep_masks=True)
+        items: list[PredictArguments] = [
+            {"image": EXAMPLE_PHOTO, "boxes": [box], "visualize": True} for box in PHOTO_BOXES
+        ]
+        return [
+            await client.predict(EXAMPLE_PHOTO, boxes=PHOTO_BOXES, multimask=True),
+            first,
+            await session.predict(points=CLICKS, labels=[[1, 0]], refine=first),
+            *[result.get() async for result in client.predict_many(items, concurrency=2)],
+        ]
+
+
+def test_sync_and_async_give_the_same_over_both(mini_service: Service) -> None:
+    addresses = (mini_service.base_url, f"grpc://{mini_service.grpc_address}")
+    reference, *others = [
+        *(_conversation(address) for address in addresses),
+        *(asyncio.run(_async_conversation(address)) for address in addresses),
+    ]
+
+    assert len(others) == 3
+    for conversation in others:
+        for found, expected in zip(conversation, reference, strict=True):
+            assert found.rles == expected.rles
+            assert np.array_equal(found.scores, expected.scores)
+            assert found.overlay == expected.overlay
+    assert len({str(found.rles) for found in reference}) == len(reference)
+
+
+def test_both_clients_refuse_alike(mini_service: Service) -> None:
+    async def refusal(address: str) -> ApiError:
+        async with AsyncClient(address) as client:
+            with pytest.raises(InvalidRequestError) as caught:
+                await client.predict(b"no image", boxes=BOXES)
+        return caught.value
+
+    for address in (mini_service.base_url, f"grpc://{mini_service.grpc_address}"):
+        with Client(address) as client, pytest.raises(InvalidRequestError) as caught:
+            client.predict(b"no image", boxes=BOXES)
+        other = asyncio.run(refusal(address))
+        assert (other.status, other.message) == (caught.value.status, caught.value.message)
+        assert other.status == 422
+
+
+def test_a_model_that_is_not_served_is_the_callers_error(mini_service: Service) -> None:
+    for address in (mini_service.base_url, f"grpc://{mini_service.grpc_address}"):
+        with Client(address) as client, pytest.raises(InvalidRequestError, match="model"):
+            client.predict(EXAMPLE_PHOTO, boxes=PHOTO_BOXES, model="nobodys")
 
 
 @pytest.mark.parametrize("multimask", [False, True])

@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pycocotools.mask
 import pytest
-import typer
 from ovseg_client import Client
 from PIL import Image
-from typer.testing import CliRunner
 
-from ovseg.cli.predict_command import predict, shorten
+from ovseg.cli.predict_command import shorten
 from ovseg.server.service import Service
 from ovseg.settings import EXAMPLE_PHOTO
-
-Run = Callable[..., Any]
-
-
-@pytest.fixture
-def run() -> Run:
-    app = typer.Typer(pretty_exceptions_enable=False)
-    app.command()(predict)
-    runner = CliRunner(env={"COLUMNS": "120", "TERM": "dumb"})
-    return lambda *arguments: runner.invoke(app, [str(argument) for argument in arguments])
+from tests.client.canned import Run
 
 
 @pytest.fixture
@@ -51,6 +39,7 @@ def test_it_prints_a_row_for_each_box(run: Run, photo: Path, standin_service: An
 def test_json_output_holds_whole_masks(run: Run, photo: Path, standin_service: Any) -> None:
     result = run(photo, "--point", "-5,70.5", "--json", "--url", standin_service.base_url)
 
+    assert json.loads(result.stdout)["image"] == str(photo)
     (mask,) = json.loads(result.stdout)["masks"]
     assert mask["prompt"] == [-5, 70.5]
     decoded = pycocotools.mask.decode({"size": mask["size"], "counts": mask["counts"]})

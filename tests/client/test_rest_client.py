@@ -12,37 +12,12 @@ from typing import Any
 
 import numpy as np
 import ovseg_client
-import pycocotools.mask
 import pytest
 from ovseg_client import Client
 
-from tests.client.canned import CannedServer, canned_server
+from tests.client.canned import CannedServer, answer
 
 PICTURE = b"\xff\xd8 picture"
-
-
-def answer(n: int, **result: Any) -> dict[str, Any]:
-    masks = np.zeros((3, 5, n), np.uint8, order="F")
-    for i in range(n):
-        masks[i % 3, :, i] = 1
-    rles = pycocotools.mask.encode(masks)
-    texts = [rle["counts"].decode() for rle in rles]
-    return {
-        "logId": "theirs",
-        "result": {
-            "masks": [{"size": [3, 5], "counts": text, "rleResult": text} for text in texts],
-            "maskInfos": [{"label": "box_prompt", "prompt": [1.0], "score": 0.5}] * n,
-            **result,
-        },
-        "errorCode": 0,
-        "errorMsg": "Success",
-    }
-
-
-@pytest.fixture
-def server() -> Iterator[CannedServer]:
-    with canned_server() as canned:
-        yield canned
 
 
 @pytest.fixture
@@ -174,6 +149,10 @@ def test_the_connection_is_used_again(server: CannedServer, client: Client) -> N
     [
         (422, ovseg_client.InvalidRequestError),
         (413, ovseg_client.InvalidRequestError),
+        (401, ovseg_client.AuthenticationError),
+        (403, ovseg_client.AuthenticationError),
+        (404, ovseg_client.NotFoundError),
+        (429, ovseg_client.RateLimitedError),
         (500, ovseg_client.ServerError),
         (503, ovseg_client.UnavailableError),
         (504, ovseg_client.RequestTimeoutError),
@@ -188,6 +167,7 @@ def test_each_status_has_its_error(
         client.predict(b"file", boxes=[1, 2, 3, 4])
 
     assert (caught.value.status, caught.value.log_id) == (status, "theirs")
+    assert type(caught.value) is error
 
 
 def test_a_refusal_lists_its_problems(server: CannedServer, client: Client) -> None:
@@ -225,6 +205,11 @@ def test_nobody_at_the_address_is_a_connection_failure(scheme: str) -> None:
         pytest.raises(ovseg_client.ConnectionFailedError, match=r"127\.0\.0\.1:1"),
     ):
         client.predict(b"file", boxes=[1, 2, 3, 4])
+
+
+def test_an_address_with_a_wrong_port_is_refused() -> None:
+    with pytest.raises(ValueError, match="http://localhost:x"):
+        Client("http://localhost:x")
 
 
 @pytest.mark.parametrize("address", ["localhost:8080", "ftp://x", "http://", ""])
