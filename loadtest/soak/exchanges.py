@@ -119,7 +119,9 @@ def grpc(
     boxes, points = (coords, None) if kind == "box" else (None, coords)
 
     def answer(sent: float) -> Exchange:
-        with Client(f"grpc://{addresses.grpc_address}", timeout=TIMEOUT_S) as client:
+        # Every refusal and every crash counts here.
+        address = f"grpc://{addresses.grpc_address}"
+        with Client(address, timeout=TIMEOUT_S, retries=0) as client:
             try:
                 found = client.predict(image, boxes=boxes, points=points, visualize=picture)
             except ApiError as error:
