@@ -101,7 +101,9 @@ class Admission:
         limit_s = self._max_wait_s
         if self.is_overloaded:
             limit_s = min(limit_s, self._overload_wait_turns * self._average(""))
-        if self._waiting >= self._max_waiting or wait_s > limit_s:
+        # Who has a place and does not run yet may be about to.
+        admitted = self._waiting + len(self._running)
+        if admitted >= self._max_running + self._max_waiting or wait_s > limit_s:
             raise OverloadedError(math.ceil(wait_s))
 
     @property
