@@ -15,6 +15,7 @@ models: it looks for an ensemble's steps in its repositories.)
 
 from __future__ import annotations
 
+import compileall
 import filecmp
 import hashlib
 import shutil
@@ -149,3 +150,4 @@ def _copy_new(source: Path, target: Path) -> None:
     _, different, missing = filecmp.cmpfiles(source, target, names, shallow=False)
     for name in (*different, *missing):
         shutil.copy2(source / name, target / name)
+    compileall.compile_dir(target, quiet=2)  # See `TritonProcess.start`.

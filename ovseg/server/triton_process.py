@@ -8,6 +8,7 @@ empty tensors without any error.
 
 from __future__ import annotations
 
+import compileall
 import importlib.util
 import os
 import re
@@ -95,6 +96,9 @@ class TritonProcess:
             check_port_free(self._settings.triton_host, port, name)
         remove_stale_regions()
         rendered_repository(self._settings).mkdir(parents=True, exist_ok=True)
+        # A stage that writes its bytecode while it is loaded has changed its files: Triton would
+        # load it a second time.
+        compileall.compile_dir(self._settings.model_repository, quiet=2)
         wheel = find_wheel()
         backends = Path(self._run_directory.name) / "backends"
         link_python_backend(wheel, backends)
