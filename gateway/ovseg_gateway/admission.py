@@ -66,7 +66,8 @@ class Admission:
         self._seconds: dict[str, float] = {}
         """Average length of a turn of each kind, and of all together under ""."""
         self._offered = 0.0
-        """Requests that came, each counted less and less with time (by 1/e in `_WINDOW_S`)."""
+        """Seconds of work that came, by the average then; each counts less and less with time (by
+        1/e in `_WINDOW_S`)."""
         self._offered_at = time.monotonic()
 
     def arrive(self) -> float:
@@ -79,14 +80,15 @@ class Admission:
             OverloadedError: says when to come back.
         """
         now = time.monotonic()
-        self._offered = 1 + self._offered * math.exp((self._offered_at - now) / _WINDOW_S)
+        decay = math.exp((self._offered_at - now) / _WINDOW_S)
+        self._offered = self._average("") + self._offered * decay
         self._offered_at = now
         self.check()
         return now
 
     def withdraw(self, arrived_at: float) -> None:
         """Do not count a request any more: it turned out to want nothing of Triton."""
-        counted = math.exp((arrived_at - self._offered_at) / _WINDOW_S)
+        counted = self._average("") * math.exp((arrived_at - self._offered_at) / _WINDOW_S)
         self._offered = max(self._offered - counted, 0.0)
 
     def check(self) -> None:
@@ -112,9 +114,9 @@ class Admission:
 
     @property
     def is_overloaded(self) -> bool:
-        """Whether far more requests have come lately than can be answered."""
+        """Whether far more work has come lately than can be done."""
         lately = self._offered * math.exp((self._offered_at - time.monotonic()) / _WINDOW_S)
-        return lately * self._average("") > _OVERLOAD * _WINDOW_S * self._max_running
+        return lately > _OVERLOAD * _WINDOW_S * self._max_running
 
     def expected_wait_s(self) -> float:
         """How long a request that came now would probably wait for its turn."""
