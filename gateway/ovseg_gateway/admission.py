@@ -97,20 +97,17 @@ class Admission:
         Raises:
             OverloadedError: says when to come back.
         """
-        if self._is_free:
-            return
         wait_s = self.expected_wait_s()
         limit_s = self._max_wait_s
         if self.is_overloaded:
             limit_s = min(limit_s, self._overload_wait_turns * self._average(""))
         # Who has a place and does not run yet may be about to.
-        admitted = self._waiting + len(self._running)
-        if admitted >= self._max_running + self._max_waiting or wait_s > limit_s:
+        if self._admitted >= self._max_running + self._max_waiting or wait_s > limit_s:
             raise OverloadedError(math.ceil(wait_s))
 
     @property
-    def _is_free(self) -> bool:
-        return self._waiting + len(self._running) < self._max_running
+    def _admitted(self) -> int:
+        return self._waiting + len(self._running)
 
     @property
     def is_overloaded(self) -> bool:
@@ -120,7 +117,7 @@ class Admission:
 
     def expected_wait_s(self) -> float:
         """How long a request that came now would probably wait for its turn."""
-        if self._is_free:
+        if self._admitted < self._max_running:
             return 0.0
         now = time.monotonic()
         # What is late already will take about as long again.
