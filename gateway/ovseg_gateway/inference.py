@@ -46,6 +46,8 @@ class Question:
 
     image: bytes
     """An image file."""
+    image_id: str
+    """Another one for another file."""
     prompts: PromptTensors
     mask_input: npt.NDArray[np.float32] | None = None
     """Low-res masks to refine, [N, 256, 256]."""
@@ -155,7 +157,7 @@ class Segmenter:
             return await self._wait_for(question, call)
 
     async def _wait_for(self, question: Question, call: _Call) -> Segmentation:
-        work = asyncio.create_task(self._segment_in_turn(question.image, call))
+        work = asyncio.create_task(self._segment_in_turn(question.image_id, call))
         try:
             timeout_s = call.deadline - time.monotonic()
             return await asyncio.wait_for(asyncio.shield(work), timeout_s)
@@ -189,8 +191,8 @@ class Segmenter:
 
         work.add_done_callback(forget)
 
-    async def _segment_in_turn(self, image: bytes, call: _Call) -> Segmentation:
-        async with self._single_flight.turn(call.ensemble, image) as turn:
+    async def _segment_in_turn(self, image_id: str, call: _Call) -> Segmentation:
+        async with self._single_flight.turn(call.ensemble, image_id) as turn:
             kind = "new" if turn.is_first else "known"
             async with call.place.turn(kind) if call.place else nullcontext():
                 result, stage_seconds = await self._infer(call)

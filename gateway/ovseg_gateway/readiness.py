@@ -20,7 +20,7 @@ PROBE_IMAGE = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAEElEQVR42mNsYIAAJgaKGAAmCACQtTEKkQAAAABJ"
     "RU5ErkJggg=="
 )
-_PROBE = Question(PROBE_IMAGE, of_rows([[1.0, 1.0, 6.0, 6.0]], "box"), visualize=True)
+_PROBE = Question(PROBE_IMAGE, "probe", of_rows([[1.0, 1.0, 6.0, 6.0]], "box"), visualize=True)
 _FRESH_S = 5.0
 _FLAGS_TIMEOUT_S = 2.0
 _PROBE_TIMEOUT_S = 10.0

@@ -100,6 +100,7 @@ async def _segment(
         prompts = of_items(parsed.prompts)
     question = Question(
         image,
+        image_id,
         prompts,
         mask_input=references.mask_input([item.mask_id for item in parsed.prompts or ()], image_id),
         multimask=parsed.multimask,

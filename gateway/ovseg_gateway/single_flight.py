@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from ovseg_gateway.heavy_work import run_heavy
 from ovseg_gateway.image_locks import ImageLocks
 
 _SUSPENSION_S = 60.0
@@ -60,7 +59,7 @@ class SingleFlight:
         self._suspended_until = float("-inf")
 
     @asynccontextmanager
-    async def turn(self, ensemble: str, image: bytes) -> AsyncIterator[Turn]:
+    async def turn(self, ensemble: str, image_id: str) -> AsyncIterator[Turn]:
         """Run the block when it is this request's turn.
 
         If the first request for an image fails, the next of those that wait becomes the first. If
@@ -68,12 +67,12 @@ class SingleFlight:
 
         Args:
             ensemble: the Triton model; two models share no embedding.
-            image: the image file, which is what the cache's key is made of.
+            image_id: of the image file, whose bytes are what the cache's key is made of.
         """
         if not self._remembered or time.monotonic() < self._suspended_until:
             yield Turn(b"")
             return
-        turn = Turn(await _digest(ensemble, image))
+        turn = Turn(_digest(ensemble, image_id))
         flight = await self._wait(turn)
         if flight is None:
             turn.is_first = False
@@ -140,11 +139,5 @@ class SingleFlight:
             self._known.popitem(last=False)
 
 
-async def _digest(ensemble: str, image: bytes) -> bytes:
-    return await run_heavy(len(image), _digest_now, ensemble, image)
-
-
-def _digest_now(ensemble: str, image: bytes) -> bytes:
-    hashed = hashlib.blake2b(image, digest_size=16)
-    hashed.update(b"\0" + ensemble.encode())
-    return hashed.digest()
+def _digest(ensemble: str, image_id: str) -> bytes:
+    return hashlib.blake2b(f"{image_id}\0{ensemble}".encode(), digest_size=16).digest()

@@ -27,7 +27,7 @@ class Stage:
         self.most = 0
         self.order: list[int] = []
 
-    async def run(self, flights: SingleFlight, image: bytes, number: int, fails: bool) -> bool:
+    async def run(self, flights: SingleFlight, image: str, number: int, fails: bool) -> bool:
         """One request; whether it waited."""
         async with flights.turn("model", image) as turn:
             self.inside += 1
@@ -40,7 +40,7 @@ class Stage:
         return turn.waited_s is not None
 
 
-def run(flights: SingleFlight, images: list[bytes], failing: int = 0) -> tuple[Stage, list[object]]:
+def run(flights: SingleFlight, images: list[str], failing: int = 0) -> tuple[Stage, list[object]]:
     """All at once; the first `failing` of them fail."""
     stage = Stage()
 
@@ -52,7 +52,7 @@ def run(flights: SingleFlight, images: list[bytes], failing: int = 0) -> tuple[S
 
 
 def test_the_first_goes_alone_and_the_others_go_together_after_it() -> None:
-    stage, waited = run(SingleFlight(8), [b"a"] * 4)
+    stage, waited = run(SingleFlight(8), ["a"] * 4)
 
     assert waited == [False, True, True, True]
     assert stage.order[0] == 0
@@ -60,7 +60,7 @@ def test_the_first_goes_alone_and_the_others_go_together_after_it() -> None:
 
 
 def test_different_images_do_not_wait_for_each_other() -> None:
-    stage, waited = run(SingleFlight(8), [b"a", b"b", b"c"])
+    stage, waited = run(SingleFlight(8), ["a", "b", "c"])
 
     assert waited == [False] * 3
     assert stage.most == 3
@@ -68,8 +68,8 @@ def test_different_images_do_not_wait_for_each_other() -> None:
 
 def test_an_image_that_was_answered_before_is_not_waited_for() -> None:
     flights = SingleFlight(8)
-    run(flights, [b"a"])
-    stage, waited = run(flights, [b"a"] * 3)
+    run(flights, ["a"])
+    stage, waited = run(flights, ["a"] * 3)
 
     assert waited == [False] * 3
     assert stage.most == 3
@@ -77,14 +77,14 @@ def test_an_image_that_was_answered_before_is_not_waited_for() -> None:
 
 def test_a_forgotten_image_is_a_new_one() -> None:
     flights = SingleFlight(1)
-    run(flights, [b"a"])
-    run(flights, [b"b"])
+    run(flights, ["a"])
+    run(flights, ["b"])
 
-    assert run(flights, [b"a"] * 2)[1] == [False, True]
+    assert run(flights, ["a"] * 2)[1] == [False, True]
 
 
 def test_a_failure_stays_its_own_and_the_next_becomes_the_first() -> None:
-    stage, results = run(SingleFlight(8), [b"a"] * 5, failing=2)
+    stage, results = run(SingleFlight(8), ["a"] * 5, failing=2)
 
     assert [str(result) for result in results[:2]] == ["0", "1"]
     assert results[2:] == [True, True, True]
@@ -96,9 +96,9 @@ def test_a_cancelled_first_request_does_not_block_the_others() -> None:
     async def scenario() -> bool:
         flights = SingleFlight(8)
         stage = Stage()
-        first = asyncio.create_task(stage.run(flights, b"a", 0, False))
+        first = asyncio.create_task(stage.run(flights, "a", 0, False))
         await asyncio.sleep(0)
-        second = asyncio.create_task(stage.run(flights, b"a", 1, False))
+        second = asyncio.create_task(stage.run(flights, "a", 1, False))
         await asyncio.sleep(0.002)
         first.cancel()
         return await asyncio.wait_for(second, 5)
@@ -107,7 +107,7 @@ def test_a_cancelled_first_request_does_not_block_the_others() -> None:
 
 
 def test_nobody_waits_where_there_is_no_cache() -> None:
-    stage, waited = run(SingleFlight(0), [b"a"] * 3)
+    stage, waited = run(SingleFlight(0), ["a"] * 3)
 
     assert waited == [False] * 3
     assert stage.most == 3
@@ -117,19 +117,19 @@ def test_waiting_is_given_up_when_it_did_not_help() -> None:
     flights = SingleFlight(8)
 
     async def joins() -> None:
-        async with flights.turn("model", b"a") as first:
+        async with flights.turn("model", "a") as first:
             follower = asyncio.create_task(wait_and_note())
             await asyncio.sleep(0.002)
         flights.note_encoded(first)
         await follower
 
     async def wait_and_note() -> None:
-        async with flights.turn("model", b"a") as turn:
+        async with flights.turn("model", "a") as turn:
             pass
         flights.note_encoded(turn)  # The cache had nothing, although the first had succeeded.
 
     asyncio.run(joins())
-    assert run(flights, [b"b"] * 3)[0].most == 3
+    assert run(flights, ["b"] * 3)[0].most == 3
 
 
 @pytest.fixture
