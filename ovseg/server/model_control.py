@@ -13,7 +13,6 @@ from typing import Any
 
 from google.protobuf import json_format
 
-from ovseg.manifest import ModelManifest
 from ovseg.served_models import (
     EMBED,
     ENSEMBLE,
@@ -26,10 +25,10 @@ from ovseg.server.errors import ServerStartError
 from ovseg.server.model_sets import (
     BEFORE_FINGERPRINT,
     TRITON_MODELS,
+    WEIGHTS_PARAMETER,
     parameters_of,
     render_set,
     rendered_repository,
-    weights_fingerprint,
     write_further_set,
     write_set,
 )
@@ -79,7 +78,7 @@ class ModelControl:
             elif is_again:
                 # Triton would do nothing: its own files are the same as before.
                 parameters[_LOADED_AT_PARAMETER] = str(time.time())
-                fingerprint = weights_fingerprint(settings.model_dir / model)
+                fingerprint = parameters[WEIGHTS_PARAMETER]
                 configs = render_set(repository, model, True, parameters, fingerprint)
                 embed = {EMBED: configs[EMBED]}
                 write_set(embed, repository, rendered_repository(settings))
@@ -87,18 +86,13 @@ class ModelControl:
             else:
                 configs = write_further_set(settings, model)
                 self._load_set(configs, with_content=False)
-            is_default = is_default or is_again
-            self._unload_embeds(triton_name(EMBED, model, is_default), configs[EMBED].name)
+            plain_embed = triton_name(EMBED, model, is_default or is_again)
+            self._unload_embeds(plain_embed, configs[EMBED].name)
         except InferenceServerException as error:
             if not is_default and not is_again:
                 self._unload_set(model)
             raise ModelControlError(f"cannot load {model}: {_cause(error)}") from None
-        return ServedModel(
-            model,
-            triton_name(ENSEMBLE, model, is_default),
-            ModelManifest.load(settings.model_dir / model).prompt_kinds,
-            is_default,
-        )
+        return ServedModel.from_config(configs[ENSEMBLE])
 
     def unload(self, model: str) -> None:
         """Stop serving a model that is not the default; requests under way finish.
@@ -116,7 +110,7 @@ class ModelControl:
             )
         self._unload_set(model)
 
-    def load_triton_model(self, name: str) -> None:
+    def load_triton_model(self, name: str, timeout_s: float | None = None) -> None:
         """Load a single Triton model; does nothing if it is there.
 
         Raises:
@@ -125,7 +119,7 @@ class ModelControl:
         from tritonclient.utils import InferenceServerException
 
         try:
-            self._client.load_model(name)
+            self._client.load_model(name, client_timeout=timeout_s)
         except InferenceServerException as error:
             raise ModelControlError(f"cannot load {name}: {_cause(error)}") from None
 
@@ -144,10 +138,7 @@ class ModelControl:
             with suppress(InferenceServerException):  # An attempt before this one unloaded it.
                 self._client.unload_model(name, client_timeout=timeout_s)
         for name in triton_models:
-            try:
-                self._client.load_model(name, client_timeout=timeout_s)
-            except InferenceServerException as error:
-                raise ModelControlError(f"cannot load {name}: {_cause(error)}") from None
+            self.load_triton_model(name, timeout_s)
 
     def served(self, timeout_s: float | None = None) -> list[ServedModel]:
         """Models whose ensemble is ready, the default first."""

@@ -45,7 +45,8 @@ TRITON_MODELS = (
     ENSEMBLE,
 )
 
-_WEIGHTS_PARAMETER = "weights"
+WEIGHTS_PARAMETER = "weights"
+"""Holds the fingerprint of a model's weights."""
 BEFORE_FINGERPRINT = "~"
 """In the name of an `embed` that is named after its model's weights."""
 
@@ -61,7 +62,7 @@ def parameters_of(settings: Settings, model: str) -> dict[str, str]:
         MODEL_PARAMETER: model,
         PROMPT_KINDS_PARAMETER: ",".join(manifest.prompt_kinds),
         # With other weights other files, so that Triton loads them again.
-        _WEIGHTS_PARAMETER: weights_fingerprint(settings.model_dir / model),
+        WEIGHTS_PARAMETER: weights_fingerprint(settings.model_dir / model),
     }
 
 
@@ -72,7 +73,7 @@ def write_further_set(settings: Settings, model: str) -> dict[str, Any]:
         ModelNotInstalledError: there is no such model.
     """
     parameters = parameters_of(settings, model)
-    fingerprint = parameters[_WEIGHTS_PARAMETER]
+    fingerprint = parameters[WEIGHTS_PARAMETER]
     configs = render_set(settings.model_repository, model, False, parameters, fingerprint)
     write_set(configs, settings.model_repository, rendered_repository(settings))
     return configs
