@@ -36,6 +36,7 @@ from ovseg.server.shared_memory import (
     shared_memory_prefix,
 )
 from ovseg.server.triton_admin import blank_argument, forget_secret, new_secret, restrictions
+from ovseg.server.triton_log import failure_cause, logged_error
 from ovseg.settings import Settings
 from ovseg.stage_clock import FOLDER_VARIABLE
 
@@ -43,10 +44,6 @@ LOG_FILE_NAME = "triton.log"
 STOP_TIMEOUT_S = 15.0
 _FIRST_LOG_TIMEOUT_S = 10.0
 _LOG_LINE = re.compile(rb"^[IWE]\d{4} ", re.MULTILINE)
-# "failed to load 'x' version 1: Internal: ValueError: why\n\nAt:\n  file(line)…", newlines escaped.
-_STAGE_FAILURE = re.compile(
-    r"failed to load '(?P<stage>\w+)' version \d+: \w+: (?P<cause>.*?)(?:\\n|\"?$)", re.MULTILINE
-)
 
 
 class TritonKilledError(ServerStartError):
@@ -132,7 +129,7 @@ class TritonProcess:
         ended = f"tritonserver {how_it_ended(code or 0, self._oom_kills_before)}"
         if code == -signal.SIGKILL:
             return ended  # It could not write why.
-        logged = self._logged_error() if code and code < 0 else self.failure_cause()
+        logged = logged_error(self._log()) if code and code < 0 else self._failure_cause()
         return f"{ended}: {logged}" if logged else ended
 
     def wait_ready(self) -> None:
@@ -160,29 +157,17 @@ class TritonProcess:
                 if time.monotonic() > deadline:
                     raise ServerStartError(
                         f"tritonserver is not ready after {self._settings.start_timeout_s:g} s "
-                        f"(OVSEG_START_TIMEOUT_S): {self.failure_cause()}"
+                        f"(OVSEG_START_TIMEOUT_S): {self._failure_cause()}"
                     )
                 time.sleep(0.05)
 
-    def failure_cause(self) -> str:
-        """The line of Triton's log that says best why it failed."""
-        if error := self._logged_error():
-            return error
+    def _failure_cause(self) -> str:
         if not self.log_file.exists():
             return "no log was written"
-        lines = self.log_file.read_text("utf-8", "replace").splitlines()
-        return _without_origin(lines[0]) if lines else "its log is empty"
+        return failure_cause(self._log())
 
-    def _logged_error(self) -> str:
-        if not self.log_file.exists():
-            return ""
-        log = self.log_file.read_text("utf-8", "replace")
-        # A stage's own exception is the cause; what Triton logs after it only repeats that.
-        if stage := _STAGE_FAILURE.search(log):
-            return f"stage {stage['stage']}: {stage['cause']}"
-        errors = [line for line in log.splitlines() if line.startswith(("E", "error"))]
-        # That there is no GPU is an error to Triton, and fine.
-        return next((_without_origin(line) for line in errors if "cuda" not in line.lower()), "")
+    def _log(self) -> str:
+        return self.log_file.read_text("utf-8", "replace") if self.log_file.exists() else ""
 
     def stop(self) -> None:
         """Stop the server and its stubs, and clean up; may be called more than once."""
@@ -268,11 +253,6 @@ class TritonProcess:
         environment.setdefault("MKL_DEBUG_CPU_TYPE", "5")
         environment.setdefault("OMP_NUM_THREADS", str(self._settings.threads))
         return environment
-
-
-def _without_origin(line: str) -> str:
-    """A line of Triton's log without time and place."""
-    return line.split("] ", 1)[-1].strip()
 
 
 def check_numpy() -> None:
