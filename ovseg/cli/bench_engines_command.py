@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ovseg.cli.failing import fail
 from ovseg.cli.progress import shown_steps
 from ovseg.engines import EngineError
 from ovseg.manifest import ModelNotInstalledError
@@ -35,8 +36,7 @@ def engines(
         with shown_steps() as tell:
             report = engines_report(models, get_settings(), rounds, runs, tell)
     except (EngineError, ModelNotInstalledError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from None
+        fail(str(error))
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(report, "utf-8")
     typer.echo(report)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ovseg.checkpoints.errors import CheckpointError
+from ovseg.cli.failing import fail
 from ovseg.engines import EngineError
 from ovseg.exporting.errors import ExportError
 from ovseg.manifest import ModelNotInstalledError
@@ -103,8 +104,7 @@ def peer(
         ServerStartError, PeerError, ExportError, CheckpointError, EngineError,
         ModelNotInstalledError,
     ) as error:  # fmt: skip
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from None
+        fail(str(error))
     if seeded:
         result.model = f"{name} (seeded weights)"
     typer.echo(write_documents(result, output, f"{result.date[:10]}-{name}"))

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ovseg.cli.failing import fail
 from ovseg.server.errors import ServerStartError
 from ovseg.settings import available_cpus, get_settings
 
@@ -44,8 +45,7 @@ def breakdown(
                 service, samples, Console(stderr=True).print, (width, height)
             )
     except (ServerStartError, BreakdownError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from None
+        fail(str(error))
     names = list(dict.fromkeys(name for one in found for name in one.parts))
     table = Table("ms, medians", *(one.scenario for one in found), box=None, pad_edge=False)
     for column in table.columns[1:]:
@@ -87,8 +87,7 @@ def instances(
             say=Console(stderr=True).print,
         )
     except ServerStartError as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from None
+        fail(str(error))
     table = Table("setting", "mix", "clients", "answers/s", "p95, ms", "failed", "MB", box=None)
     for cell in found.cells:
         table.add_row(

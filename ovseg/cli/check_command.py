@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ovseg.cli.checks_table import print_checks
+from ovseg.cli.failing import fail
 from ovseg.cli.progress import shown_steps
 from ovseg.engines import EngineError
 from ovseg.manifest import ModelNotInstalledError
@@ -32,9 +33,7 @@ def check(
         with shown_steps() as progress:
             manifest = check_engines(settings.model_dir / name, settings, progress, precision)
     except (EngineError, ModelNotInstalledError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from None
+        fail(str(error))
     print_checks(manifest)
     if precision not in ("auto", manifest.precision):
-        typer.secho(f"error: {precision} was refused for {name}", fg="red", err=True)
-        raise typer.Exit(1)
+        fail(f"{precision} was refused for {name}")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ovseg.cli.failing import fail
 from ovseg.cli.progress import shown_steps
 from ovseg.exporting.errors import ExportError
 from ovseg.manifest import ModelNotInstalledError, PromptKind
@@ -60,6 +61,5 @@ def export(
             model_folder = get_settings().model_dir / name
             export_model(model_folder, export_format.value, output, kinds, progress=step)
     except (ExportError, ModelNotInstalledError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from None
+        fail(str(error))
     typer.echo(f"wrote {name} as {export_format.value} to {output}")

@@ -9,6 +9,7 @@ import typer
 from ovseg.checkpoints.errors import CheckpointError
 from ovseg.checkpoints.fetching import fetch_model, find_published, is_fetched
 from ovseg.cli.checks_table import print_checks
+from ovseg.cli.failing import fail
 from ovseg.cli.progress import shown_downloads
 from ovseg.engines import EngineError
 from ovseg.settings import get_settings
@@ -51,8 +52,7 @@ def fetch(
             fetch_model(model, settings.model_dir, reporter, step, accept_change, keep)
             manifest = check_engines(settings.model_dir / name, settings, step)
     except (CheckpointError, EngineError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from None
+        fail(str(error))
     except KeyboardInterrupt:
         typer.secho("\nstopped; the same command goes on from here", err=True)
         raise typer.Exit(130) from None

@@ -10,6 +10,7 @@ import typer
 from ovseg.checkpoints.errors import CheckpointError
 from ovseg.checkpoints.import_sources import import_sources
 from ovseg.cli.checks_table import print_checks
+from ovseg.cli.failing import fail
 from ovseg.cli.progress import shown_steps
 from ovseg.engines import EngineError
 from ovseg.settings import EngineName, PrecisionName, get_settings
@@ -71,8 +72,7 @@ def import_model(
             folder = settings.model_dir / manifest.name
             manifest = check_engines(folder, settings, progress, precision)
     except (CheckpointError, EngineError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from None
+        fail(str(error))
     print_checks(manifest)
     if precision not in ("auto", manifest.precision):
         typer.secho(f"{precision} was refused: the encoder runs without it", fg="yellow", err=True)

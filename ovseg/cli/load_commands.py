@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from tritonclient.utils import InferenceServerException
 
+from ovseg.cli.failing import fail
 from ovseg.manifest import ModelNotInstalledError
 from ovseg.server.errors import ServerStartError
 from ovseg.server.model_control import connected
@@ -30,9 +31,9 @@ def load(name: Name) -> None:
             served = control.load(settings, name)
         warm_up(settings.triton_grpc_address, served, _WARM_UP_TIMEOUT_S)
     except (ServerStartError, ModelNotInstalledError) as error:
-        _fail(str(error))
+        fail(str(error))
     except InferenceServerException as error:
-        _fail(f"{name}: {error.message()}")
+        fail(f"{name}: {error.message()}")
     typer.echo(f"{name} is served; its Triton model is {served.ensemble}")
 
 
@@ -43,12 +44,7 @@ def unload(name: Name) -> None:
         with connected(settings.triton_grpc_address) as control:
             control.unload(name)
     except ServerStartError as error:
-        _fail(str(error))
+        fail(str(error))
     except InferenceServerException as error:
-        _fail(f"Triton at {settings.triton_grpc_address}: {error.message()}")
+        fail(f"Triton at {settings.triton_grpc_address}: {error.message()}")
     typer.echo(f"{name} is no longer served")
-
-
-def _fail(message: str) -> None:
-    typer.secho(f"error: {message}", fg="red", err=True)
-    raise typer.Exit(1)

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from ovseg import __version__
+from ovseg.cli.failing import fail
 
 _PANEL = "PaddleX's command line"
 
@@ -124,7 +125,7 @@ def pipeline(
         raise typer.BadParameter("it is box or point", param_hint="--prompt_type")
     rows = _parse_prompt(prompt or "", prompt_type)
     if source and not is_url(source) and not Path(source).exists():
-        _fail(f"{source}: no such file or folder")
+        fail(f"{source}: no such file or folder")
     _predict(
         {"pipeline": name, "device": device, "use_hpip": use_hpip, "url": url, "token": token},
         {
@@ -150,9 +151,9 @@ def _predict(options: dict[str, Any], request: dict[str, Any], save_path: Path |
                 if save_path is not None:
                     result.save_all(save_path)
     except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}" if error.strerror else str(error))
+        fail(f"{error.filename}: {error.strerror}" if error.strerror else str(error))
     except (OvsegError, ValueError, ImportError) as error:
-        _fail("; ".join([str(error), *getattr(error, "__notes__", [])]))
+        fail("; ".join([str(error), *getattr(error, "__notes__", [])]))
 
 
 def _show_steps(console: Console) -> None:
@@ -191,10 +192,5 @@ def _write_config(name: str, save_path: Path) -> None:
         save_path.parent.mkdir(parents=True, exist_ok=True)
         save_path.write_text(DEFAULT_YAML, "utf-8")
     except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}")
+        fail(f"{error.filename}: {error.strerror}")
     typer.echo(f"wrote {save_path}")
-
-
-def _fail(message: str) -> None:
-    typer.secho(f"error: {message}", fg="red", err=True)
-    raise typer.Exit(1)

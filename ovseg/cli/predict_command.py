@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ovseg.cli.failing import fail
 from ovseg.cli.predict_files import expand_folders, picture_files
 from ovseg.settings import get_settings
 
@@ -155,9 +156,9 @@ def predict(
                 except _OF_AN_IMAGE as error:
                     failures.append(_reason(error, source, is_batch))
     except (OvsegError, OSError, ValueError, ImportError) as error:
-        _fail(_reason(error, "", False))
+        fail(_reason(error, "", False))
     if failures:
-        _fail("\nerror: ".join(failures))
+        fail("\nerror: ".join(failures))
 
 
 def _show(
@@ -278,8 +279,3 @@ def _reason(error: Exception, source: str, is_batch: bool) -> str:
     if isinstance(error, OSError):
         return f"{error.filename or source}: {error.strerror or error}"
     return f"{source}: {error}" if is_batch else str(error)
-
-
-def _fail(message: str) -> None:
-    typer.secho(f"error: {message}", fg="red", err=True)
-    raise typer.Exit(1)

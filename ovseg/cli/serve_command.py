@@ -8,6 +8,7 @@ import typer
 
 from ovseg.checkpoints.bundled import install_bundled_model
 from ovseg.checkpoints.errors import CheckpointError
+from ovseg.cli.failing import fail
 from ovseg.engines import EngineError
 from ovseg.manifest import ModelNotInstalledError
 from ovseg.server.errors import ServerStartError
@@ -37,6 +38,5 @@ def serve(
             install_bundled_model(settings.model_dir, say=typer.echo)
         code = run_server(settings, part, say=typer.echo)
     except (ServerStartError, ModelNotInstalledError, CheckpointError, EngineError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from None
+        fail(str(error))
     raise typer.Exit(code)
