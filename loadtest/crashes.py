@@ -29,6 +29,7 @@ from loadtest.soak.processes import service_processes
 from loadtest.steady_load import SteadyLoad, summary
 from ovseg.bench.machine import describe_machine
 from ovseg.bench.markdown import table
+from ovseg.bench.verdict import broken_lines, conclude
 from ovseg.server.service import running_service
 
 PARTS = (*(f"stub {stage}" for stage in STAGES), "tritonserver", "gateway worker")
@@ -142,12 +143,7 @@ def main(
     broken = [text for finding in findings for text in finding.broken_promises()]
     broken += [f"wrong masks: {problem}" for problem in load.wrong]
     broken += [f"exit code {exit_code}"] if exit_code else []
-    if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(document(lines, callers, broken), "utf-8")
-    for text in broken:
-        typer.secho(text, fg="red", err=True)
-    raise typer.Exit(1 if broken else 0)
+    conclude(document(lines, callers, broken), out, broken)
 
 
 def document(lines: list[str], callers: int, broken: list[str]) -> str:
@@ -155,8 +151,7 @@ def document(lines: list[str], callers: int, broken: list[str]) -> str:
     head = ["# Processes killed under load", "", "Written by `python -m loadtest.crashes`, which"]
     head += [f"says how it is measured; {callers} callers.", ""]
     machine = table(("", ""), describe_machine().items())
-    ending = ["", *(f"- Broken: {text}" for text in broken or ["nothing"]), ""]
-    return "\n".join([*head, *machine, "", *lines, *ending])
+    return "\n".join([*head, *machine, "", *lines, *broken_lines(broken)])
 
 
 if __name__ == "__main__":

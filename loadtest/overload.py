@@ -39,6 +39,7 @@ from PIL import Image
 from ovseg.bench.machine import describe_machine
 from ovseg.bench.markdown import table
 from ovseg.bench.open_loop import Exchange, OpenLoop
+from ovseg.bench.verdict import broken_lines, conclude
 from ovseg.bench.workload import make_photo, unseen
 from ovseg.server.service import running_service
 
@@ -274,12 +275,7 @@ def main(
             for fact, value in finding.facts().items():
                 typer.echo(f"  {fact:40} {value}")
     broken = [text for finding in findings for text in finding.broken_promises()]
-    if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(markdown(findings, times, broken), "utf-8")
-    for text in broken:
-        typer.secho(text, fg="red", err=True)
-    raise typer.Exit(1 if broken else 0)
+    conclude(markdown(findings, times, broken), out, broken)
 
 
 def markdown(findings: list[Finding], times: float, broken: list[str]) -> str:
@@ -292,8 +288,7 @@ def markdown(findings: list[Finding], times: float, broken: list[str]) -> str:
     lines += table(("", ""), describe_machine().items())
     lines += ["", *table(("", *names), rows), ""]
     lines += [f"- **{name}**: {WORKLOADS[name]}" for name in names]
-    lines += ["", *(f"- Broken: {text}" for text in broken or ["nothing"]), ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *broken_lines(broken)])
 
 
 if __name__ == "__main__":
