@@ -38,6 +38,8 @@ MODEL_NAME = "open_vocabulary_segmentation"
 _HTTP_STATUSES = {"NOT_FOUND": 404, "UNAVAILABLE": 503, "DEADLINE_EXCEEDED": 504}
 _RETRY_AFTER_S = 1.0
 """After UNAVAILABLE, as the gateway says; gRPC itself connects again no sooner."""
+# A stage has died (what the gateway reads here too), or its model is being loaded again.
+_CRASH_MESSAGE = re.compile(r"is not healthy|has no available versions")
 # What Triton writes before a stage's own message.
 _TRITON_PREFIX = re.compile(r"^(?:\[request id: [^\]]*\] |in ensemble '[^']*', )+")
 _READY_TIMEOUT_S = 5.0
@@ -109,6 +111,8 @@ class GrpcTransport:
             )
         if status == "INVALID_ARGUMENT":
             return InvalidRequestError(422, message, log_id, _problems(message))
+        if _CRASH_MESSAGE.search(message):
+            status = "UNAVAILABLE"
         return error_for(_HTTP_STATUSES.get(status, 500), message, log_id, _RETRY_AFTER_S)
 
 

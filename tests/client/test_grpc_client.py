@@ -82,6 +82,8 @@ def test_a_busy_or_absent_triton_is_asked_again() -> None:
     [
         ("UNAVAILABLE", "failed to connect to all addresses", ConnectionFailedError),
         ("UNAVAILABLE", "queue is full", UnavailableError),
+        ("NOT_FOUND", "unknown model: 'm' has no available versions", UnavailableError),
+        ("INTERNAL", "Stub process 'postprocess_0_0' is not healthy.", UnavailableError),
     ],
 )
 def test_but_not_for_ever(status: str, message: str, error: type[Exception]) -> None:
