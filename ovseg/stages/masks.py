@@ -57,7 +57,7 @@ def upsample_region(low_res_mask: Floats, two_step: TwoStep) -> Region:
         two_step: for this mask's and the image's size.
     """
     rows, columns = two_step.rows.segments, two_step.columns.segments
-    positive = _count_positive(low_res_mask, two_step)
+    positive = count_in_tiles(low_res_mask > 0, two_step)
     cell_counts = np.outer(rows.end_cell - rows.first_cell, columns.end_cell - columns.first_cell)
     used_rows, used_columns = np.nonzero(positive)
     if len(used_rows) == 0:
@@ -86,13 +86,13 @@ def upsample_region(low_res_mask: Floats, two_step: TwoStep) -> Region:
     return Region(bits, left, top)
 
 
-def _count_positive(low_res_mask: Floats, two_step: TwoStep) -> NDArray[np.int32]:
-    """How many of the cells that each tile reads are above 0: int32 [row segments, column ...]."""
+def count_in_tiles(cells: NDArray[np.bool_], two_step: TwoStep) -> NDArray[np.int32]:
+    """How many of the cells that each tile reads are set: int32 [row segments, column ...]."""
     rows, columns = two_step.rows.segments, two_step.columns.segments
-    height, width = low_res_mask.shape
+    height, width = cells.shape
     # Sums over everything above and to the left, of which four give the sum of any rectangle.
     sums = np.zeros((height + 1, width + 1), np.int32)
-    np.cumsum(low_res_mask > 0, axis=1, dtype=np.int32, out=sums[1:, 1:])
+    np.cumsum(cells, axis=1, dtype=np.int32, out=sums[1:, 1:])
     np.cumsum(sums[1:], axis=0, out=sums[1:])
     of_rows: NDArray[np.int32] = sums[rows.end_cell] - sums[rows.first_cell]
     return of_rows[:, columns.end_cell] - of_rows[:, columns.first_cell]
