@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 
 from ovseg.tokens import parse_token_hashes
 
@@ -33,9 +38,24 @@ EngineName = Literal["auto", "openvino", "paddle", "onnxruntime"]
 PrecisionName = Literal["auto", "fp32", "bf16", "int8"]
 
 
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
 def available_cpus() -> int:
-    """Number of CPUs this process may run on (respects taskset and container cpusets)."""
-    return len(os.sched_getaffinity(0))
+    """Number of CPUs this process may use: taskset, cpusets and a container's limit count."""
+    return max(1, min(len(os.sched_getaffinity(0)), _cpus_of_quota(_CPU_QUOTA)))
+
+
+def _cpus_of_quota(file: Path) -> int:
+    """Whole CPUs that a cgroup's time is worth (cgroup v2); a large number without a limit.
+
+    More threads than that would be stopped together for the rest of each period.
+    """
+    try:
+        quota, period = file.read_text("ascii").split()
+        return int(quota) // int(period)
+    except (OSError, ValueError):  # No cgroup v2, or "max".
+        return 1 << 16
 
 
 def useful_concurrency() -> int:
@@ -47,7 +67,10 @@ def useful_concurrency() -> int:
 
 
 class Settings(BaseSettings):
-    """All settings; each field `x_y` is the environment variable `OVSEG_X_Y`."""
+    """All settings; each field `x_y` is the environment variable `OVSEG_X_Y`.
+
+    What no variable says may be in a file `ovseg_x_y` of the folder `secrets_dir`.
+    """
 
     model_config = SettingsConfigDict(env_prefix="OVSEG_", frozen=True, extra="ignore")
 
@@ -72,6 +95,11 @@ class Settings(BaseSettings):
         repr=False,
         description="Hashes of the tokens that callers may use, `name:sha256hex` separated by "
         "commas; `ovseg token NAME` makes one. Empty: no token is asked for.",
+    )
+    secrets_dir: Path = Field(
+        Path("/run/secrets"),
+        description="Folder with settings as files, for those that are secret: what no variable "
+        "says is read from e.g. ovseg_token_hashes there, where container engines mount secrets.",
     )
     tls_cert: Path | None = Field(
         None, description="PEM file with the gateway's certificate chain: it then speaks https."
@@ -256,6 +284,22 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field(
         "text", description="Lines for people, or one JSON object a line."
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then variables, then files of `secrets_dir`, if there is such a folder."""
+        default = cls.model_fields["secrets_dir"].default
+        folder = Path(os.environ.get("OVSEG_SECRETS_DIR", default))
+        if not folder.is_dir():
+            return init_settings, env_settings
+        return init_settings, env_settings, SecretsSettingsSource(settings_cls, folder)
 
     @field_validator("model_dir", "model_repository")
     @classmethod
