@@ -52,12 +52,16 @@ lint: $(READY) ## ruff (lint and format) and mypy --strict
 audit: $(READY) ## ask a service whether a pinned package has a known vulnerability (needs internet)
 	@$(BIN)/python .ci/audit.py $(AUDIT)
 
-lock: ## write requirements.lock from pyproject.toml; LOCK=--upgrade for newer versions of what is there
+# requirements-runtime.lock is the part of requirements.lock that a container needs.
+lock: ## write both lock files from pyproject.toml; LOCK=--upgrade for newer versions of what is there
 	@$(PYTHON) -m venv build/lock && build/lock/bin/python $(PIP_INSTALL) uv && \
 	tail -n +2 requirements.lock > build/lock/lock.txt && \
-	build/lock/bin/uv pip compile pyproject.toml client/pyproject.toml --extra dev --extra grpc \
-	  --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet $(LOCK) -o build/lock/lock.txt && \
+	compile="build/lock/bin/uv pip compile pyproject.toml client/pyproject.toml --extra build --extra grpc \
+	  --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet" && \
+	$$compile --extra dev $(LOCK) -o build/lock/lock.txt && \
+	$$compile --constraint build/lock/lock.txt -o build/lock/runtime.txt && \
 	{ head -1 requirements.lock; cat build/lock/lock.txt; } > build/lock/new.txt && \
+	{ head -1 requirements.lock; cat build/lock/runtime.txt; } > requirements-runtime.lock && \
 	mv build/lock/new.txt requirements.lock
 
 clean: ## remove the environments, installed models and build output
