@@ -7,6 +7,7 @@ with Client("http://localhost:8080") as client:
 found.masks  # bool [1, height, width]
 """
 
+from ovseg_client import formats
 from ovseg_client.async_client import AsyncClient, AsyncImageSession
 from ovseg_client.batch import BatchResult
 from ovseg_client.client import Client, ImageSession
@@ -51,4 +52,5 @@ __all__ = [
     "ServerError",
     "UnavailableError",
     "create_pipeline",
+    "formats",
 ]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -52,14 +52,53 @@ class Prediction:
         best: npt.NDArray[np.intp] = np.nan_to_num(self.scores, nan=-np.inf).argmax(axis=-1)
         return best
 
+    @property
+    def flat_rles(self) -> list[Rle]:
+        """The masks one after the other, [N] or [N * M]: a prompt's candidates are neighbours."""
+        flat: list[Rle] = []
+        for entry in self.rles:
+            flat.extend(entry if isinstance(entry, list) else [entry])
+        return flat
+
+    @property
+    def chosen(self) -> Prediction:
+        """The same with one mask a prompt: of three candidates the one with the highest score."""
+        if self.scores.ndim == 1:
+            return self
+        rows, best = np.arange(len(self.scores)), self.best
+        return replace(
+            self,
+            rles=_picked(self.rles, best),
+            scores=self.scores[rows, best],
+            mask_ids=None if self.mask_ids is None else _picked(self.mask_ids, best),
+            low_res_masks=None if self.low_res_masks is None else self.low_res_masks[rows, best],
+        )
+
     @cached_property
     def masks(self) -> npt.NDArray[np.bool_]:
         """Boolean masks [N, H, W] or [N, M, H, W], decoded at first use."""
         shape = (*self.scores.shape, *self.size)
-        flat: list[Rle] = []
-        for entry in self.rles:
-            flat.extend(entry if isinstance(entry, list) else [entry])
+        flat = self.flat_rles
         if not flat:
             return np.zeros(shape, np.bool_)
         decoded = pycocotools.mask.decode(flat)  # uint8 [H, W, N * M]
         return np.ascontiguousarray(decoded.transpose(2, 0, 1)).astype(np.bool_).reshape(shape)
+
+    @property
+    def areas(self) -> npt.NDArray[np.int64]:
+        """Pixels of each mask, [N] or [N, M]; the masks are not decoded."""
+        areas = np.asarray(pycocotools.mask.area(self.flat_rles), np.int64)
+        return areas.reshape(self.scores.shape)
+
+    @property
+    def boxes(self) -> npt.NDArray[np.int64]:
+        """COCO's box x, y, width, height around each mask in pixels, [N, 4] or [N, M, 4].
+
+        All zero where a mask is empty; the masks are not decoded.
+        """
+        boxes = np.asarray(pycocotools.mask.toBbox(self.flat_rles), np.int64)
+        return boxes.reshape(*self.scores.shape, 4)
+
+
+def _picked(rows: Sequence[Any], columns: npt.NDArray[np.intp]) -> list[Any]:
+    return [row[column] for row, column in zip(rows, columns, strict=True)]
