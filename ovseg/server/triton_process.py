@@ -12,6 +12,7 @@ import compileall
 import importlib.util
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -283,6 +284,8 @@ def find_wheel() -> Path:
 def link_python_backend(wheel: Path, backends: Path) -> None:
     """Make a backend directory whose python backend has this Python's stub.
 
+    The stub is a copy: Triton changes its mode when it starts, which only its owner may do.
+
     Raises:
         ServerStartError: the wheel has no stub for the running Python.
     """
@@ -293,5 +296,6 @@ def link_python_backend(wheel: Path, backends: Path) -> None:
     python_backend = backends / "python"
     python_backend.mkdir(parents=True)
     source = wheel / "tritonserver/backends/python"
-    for file in (source / "libtriton_python.so", source / "triton_python_backend_utils.py", stub):
+    for file in (source / "libtriton_python.so", source / "triton_python_backend_utils.py"):
         (python_backend / file.name).symlink_to(file)
+    shutil.copyfile(stub, python_backend / stub.name)
