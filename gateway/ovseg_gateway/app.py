@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from ovseg.server.service_status import StatusReader
 from ovseg.settings import Settings
-from ovseg_gateway import docs_routes, segmentation_routes, status_routes
+from ovseg_gateway import docs_routes, page_routes, segmentation_routes, status_routes
 from ovseg_gateway.admission import Admission
 from ovseg_gateway.admission_middleware import AdmissionMiddleware
 from ovseg_gateway.bearer_tokens import BearerTokenMiddleware, document_tokens
@@ -63,6 +63,7 @@ def create_app(
     app.include_router(segmentation_routes.router)
     app.include_router(status_routes.router)
     app.include_router(docs_routes.router)
+    app.include_router(page_routes.router)
     install_error_handlers(app)
     app.add_middleware(
         AdmissionMiddleware,

@@ -24,6 +24,9 @@ OPEN_PATHS = frozenset(
 )
 """Pages and descriptions without any data, and health, which probes ask without credentials."""
 
+OPEN_PREFIX = "/static/"
+"""What the pages load."""
+
 _SCHEME = "bearerToken"
 
 
@@ -52,7 +55,7 @@ class BearerTokenMiddleware:
         self._digests = digests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+        if scope["type"] != "http" or _is_open(scope["path"]):
             await self._app(scope, receive, send)
             return
         context = context_of(Request(scope))
@@ -82,6 +85,10 @@ class BearerTokenMiddleware:
                 "The token is not known here", 'Bearer realm="ovseg", error="invalid_token"'
             )
         return name
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith(OPEN_PREFIX)
 
 
 def document_tokens(app: FastAPI) -> None:

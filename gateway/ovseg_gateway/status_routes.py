@@ -1,19 +1,17 @@
-"""Health checks, metrics and the page at `/`."""
+"""Health checks and metrics."""
 
 from __future__ import annotations
 
 import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from ovseg_gateway.context import context_of
 from ovseg_gateway.errors import ShuttingDownError, UnavailableError
 from ovseg_gateway.metrics import Metrics
-from ovseg_gateway.page import HOME_PAGE
 from ovseg_gateway.restart_metrics import render_status
 from ovseg_gateway.schemas import StatusResponse
-from ovseg_gateway.security_headers import page_response
 from ovseg_gateway.state import gateway_of
 
 router = APIRouter()
@@ -55,12 +53,6 @@ async def metrics(request: Request) -> Response:
     if status := gateway_of(request).status:
         text += render_status(status.read())
     return Response(text, media_type=collected.content_type)
-
-
-@router.get("/", include_in_schema=False)
-async def home() -> HTMLResponse:
-    """A page for people."""
-    return page_response(HOME_PAGE)
 
 
 def _status(request: Request, message: str) -> Response:

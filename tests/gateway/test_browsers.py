@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
-
 import httpx
 import pydantic
 import pytest
@@ -91,24 +87,3 @@ def test_every_answer_has_the_security_headers(
         assert answer.headers["x-frame-options"] == "DENY"
         assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
         assert "default-src 'none'" in answer.headers["content-security-policy"]
-
-
-@pytest.mark.parametrize("path", ["/", "/docs", "/redoc"])
-def test_a_pages_policy_lets_it_do_what_it_does(http: httpx.Client, path: str) -> None:
-    page = http.get(path)
-    policy = dict(
-        directive.split(" ", 1) for directive in page.headers["content-security-policy"].split("; ")
-    )
-    for kind, attributes, content in re.findall(
-        r"<(script|style)([^>]*)>(.*?)</\1>", page.text, re.DOTALL
-    ):
-        allowed = policy[f"{kind}-src"].split()
-        if source := re.search(r'src="([^"]*)"', attributes):
-            assert any(source[1].startswith(start) for start in allowed)
-        elif "'unsafe-inline'" not in allowed:
-            digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
-            assert f"'sha256-{digest}'" in allowed
-    for url in re.findall(r'rel="stylesheet" href="([^"]*)"', page.text):
-        assert any(url.startswith(start) for start in policy["style-src"].split())
-    assert "'unsafe-inline'" not in policy.get("script-src", "")
-    assert "*" not in page.headers["content-security-policy"].split()

@@ -118,14 +118,6 @@ def test_metrics_show_requests_under_way(start_gateway: StartGateway, triton: Fa
     assert "ovseg_gateway_in_flight_requests 2.0" in text  # that one, and /metrics itself
 
 
-def test_the_home_page_needs_nothing_from_elsewhere(http: httpx.Client) -> None:
-    page = http.get("/")
-
-    assert page.headers["content-type"].startswith("text/html")
-    assert 'href="/docs"' in page.text
-    assert "src=" not in page.text and "https://" not in page.text
-
-
 def test_the_api_description_documents_every_answer(http: httpx.Client) -> None:
     operation = http.get("/openapi.json").json()["paths"][PATH]["post"]
 

@@ -1,0 +1,320 @@
+// Puts the page together: what is shown, and what every action does.
+
+import { Answers, promptOf, shownIndex } from "./answers.js";
+import { PictureSession, Service } from "./api.js";
+import { byId, make } from "./dom.js";
+import { drawExport, shownObjects, watchExport } from "./export.js";
+import { HoverPreview } from "./hover.js";
+import { KEYS, watchKeys } from "./keyboard.js";
+import { language, switchLanguage, t, translatePage } from "./messages.js";
+import { announce, askForToken, hideNotice, showError, showNotice, whileBusy } from "./notices.js";
+import { COLOURS, Objects } from "./objects.js";
+import { drawPanel, factsOf, nameOf } from "./panel.js";
+import { Picture, fetchSample, watchForPictures } from "./picture.js";
+import { watchPointers } from "./pointer.js";
+import { Scene } from "./scene.js";
+import { watchTheme } from "./theme_switch.js";
+import { TimingStrip } from "./timing.js";
+import { Viewport } from "./viewport.js";
+
+const canvas = byId("canvas");
+const service = new Service(askForToken);
+const objects = new Objects(objectsChanged);
+const viewport = new Viewport();
+const timing = new TimingStrip();
+const hover = new HoverPreview(
+  (object) => answers?.peek(object),
+  (object, options) => answers.find(object, options),
+  (preview) => {
+    view.hover = preview;
+    scene.changed();
+  },
+);
+
+let picture = null;
+let answers = null;
+let failed = new Set(); // Prompts, as JSON text, that got no answer since the last change.
+
+const view = {
+  mode: "add",
+  hover: null,
+  band: null, // The box that is being drawn, [x0, y0, x1, y1].
+  crosshair: null, // Of the keyboard, a pixel of the picture.
+  corner: null, // Where the keyboard began a box.
+};
+
+const scene = new Scene(canvas, viewport, () => ({
+  bitmap: picture?.bitmap,
+  selectedId: objects.selectedId,
+  objects: objects.list.filter(({ isVisible }) => isVisible).map(drawn),
+  hover: view.hover && drawn(view.hover.object),
+  rubberBand: bandNow() && { box: bandNow(), colour: nextColour() },
+  crosshair: document.activeElement === canvas ? view.crosshair : null,
+}));
+
+function drawn(object) {
+  const candidates = answers.peek(object);
+  return { ...object, outline: candidates ? candidates[shownIndex(object, candidates)].outline : new Path2D() };
+}
+
+function bandNow() {
+  if (view.band || !view.corner) return view.band;
+  return [view.corner.x, view.corner.y, view.crosshair.x + 1, view.crosshair.y + 1];
+}
+
+function nextColour() {
+  return COLOURS[(objects.nextId - 1) % COLOURS.length];
+}
+
+// Pictures
+
+async function openPicture(file) {
+  hideNotice();
+  hover.stop();
+  let opened;
+  try {
+    opened = await whileBusy("busy.opening", () => Picture.open(file));
+  } catch {
+    showNotice("error.unreadable", file.name);
+    return;
+  }
+  picture?.close();
+  picture = opened;
+  objects.clear();
+  timing.clear();
+  failed.clear();
+  Object.assign(view, { hover: null, band: null, crosshair: null, corner: null });
+  const own = new Answers(new PictureSession(service, file), (times) => own === answers && timing.note(times));
+  answers = own;
+  document.body.classList.add("has-picture");
+  viewport.show(picture);
+  draw();
+  // A first prompt has the picture encoded before anybody clicks.
+  const middle = { x: Math.floor(picture.width / 2), y: Math.floor(picture.height / 2), label: 1 };
+  try {
+    await whileBusy("busy.encoding", () => own.find({ points: [middle], box: null }, { patient: true }));
+    if (own === answers) announce(t("announce.ready"));
+  } catch (error) {
+    if (own === answers) showError(error);
+  }
+}
+
+// Objects
+
+function objectsChanged() {
+  hideNotice();
+  hover.stop();
+  failed = new Set();
+  for (const object of objects.list) if (!answers.peek(object)) findMask(object);
+  draw();
+}
+
+async function findMask(object) {
+  const own = answers;
+  try {
+    const candidates = await whileBusy("busy.asking", () => own.find(object, { patient: true }));
+    if (own !== answers) return;
+    const facts = factsOf(candidates[shownIndex(object, candidates)]);
+    announce(t("announce.mask", { name: nameOf(object), facts }));
+  } catch (error) {
+    if (own !== answers) return;
+    failed.add(JSON.stringify(promptOf(object)));
+    showError(error);
+  }
+  draw();
+}
+
+function mark(pixel, label) {
+  if (label === 0 && !objects.selected) showNotice("error.background");
+  else objects.addPoint({ ...pixel, label });
+}
+
+function markBox({ x0, y0, x1, y1 }) {
+  const from = viewport.nearestPixel({ x: Math.min(x0, x1), y: Math.min(y0, y1) });
+  const to = viewport.nearestPixel({ x: Math.max(x0, x1), y: Math.max(y0, y1) });
+  if (to.x > from.x && to.y > from.y) objects.addBox([from.x, from.y, to.x + 1, to.y + 1]);
+}
+
+function newObject() {
+  objects.select(null);
+  announce(t("announce.new"));
+}
+
+function preview(pixel, label) {
+  const isWanted = byId("hover").checked && picture && answers.session.isHeld && pixel;
+  if (!isWanted || (label === 0 && !objects.selected)) hover.stop();
+  else hover.want(objects.withPoint({ ...pixel, label }));
+}
+
+// Drawing
+
+function draw() {
+  timing.draw();
+  byId("undo").disabled = !objects.canUndo;
+  byId("redo").disabled = !objects.canRedo;
+  scene.changed();
+  if (!picture) return;
+  drawPanel(objects, answers, picture, (object) => failed.has(JSON.stringify(promptOf(object))));
+  drawExport(shownObjects(objects, answers));
+}
+
+function setMode(mode) {
+  view.mode = mode;
+  document.body.dataset.mode = mode;
+  for (const button of document.querySelectorAll("[data-mode]:is(button)")) {
+    button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
+  }
+  hover.stop();
+}
+
+function moved() {
+  hover.stop();
+  scene.changed();
+}
+
+function zoom(factor, x, y) {
+  viewport.zoom(factor, x, y);
+  moved();
+}
+
+function fit() {
+  viewport.fit();
+  moved();
+}
+
+// Actions of the pointer and of keys
+
+const toPicture = ({ x0, y0, x1, y1 }) => {
+  const [from, to] = [viewport.toPicture(x0, y0), viewport.toPicture(x1, y1)];
+  return { x0: from.x, y0: from.y, x1: to.x, y1: to.y };
+};
+
+const withPicture = (action) => (...values) => picture && action(...values);
+
+const keys = watchKeys(canvas, {
+  newObject: withPicture(newObject),
+  open: () => byId("file").click(),
+  toggleHover: () => byId("hover").click(),
+  help: () => byId("help-dialog").showModal(),
+  zoom: withPicture(zoom),
+  fit: withPicture(fit),
+  selectNext: withPicture((offset) => objects.selectNext(offset)),
+  choose: withPicture((k) => {
+    const { selected } = objects;
+    if (selected && k < (answers.peek(selected)?.length ?? 0)) objects.choose(selected.id, k);
+  }),
+  remove: withPicture(() => objects.selected && objects.remove(objects.selectedId)),
+  undo: withPicture(() => objects.undo()),
+  redo: withPicture(() => objects.redo()),
+  escape: withPicture(() => {
+    if (view.corner) view.corner = null;
+    else if (objects.selected) objects.select(null);
+    hideNotice();
+    moved();
+  }),
+  crosshair: withPicture((dx, dy) => {
+    const from = view.crosshair ?? { x: picture.width / 2, y: picture.height / 2 };
+    const unit = Math.max(1, 1 / viewport.scale); // At least a pixel of the picture.
+    const [stepX, stepY] = viewport.scale > 1 ? [dx / viewport.scale, dy / viewport.scale] : [dx * unit, dy * unit];
+    view.crosshair = viewport.nearestPixel({ x: from.x + Math.sign(stepX) * Math.ceil(Math.abs(stepX)), y: from.y + Math.sign(stepY) * Math.ceil(Math.abs(stepY)) });
+    const at = viewport.toCanvas(view.crosshair.x, view.crosshair.y);
+    const { width, height } = viewport.canvas;
+    if (at.x < 0 || at.y < 0 || at.x > width || at.y > height) viewport.pan(width / 2 - at.x, height / 2 - at.y);
+    if (!view.corner) preview(view.crosshair, 1);
+    scene.changed();
+  }),
+  mark: withPicture((label) => view.crosshair && mark(view.crosshair, label)),
+  corner: withPicture(() => {
+    if (!view.crosshair) return;
+    if (!view.corner) {
+      view.corner = view.crosshair;
+      announce(t("announce.corner"));
+      moved();
+      return;
+    }
+    const { corner, crosshair } = view;
+    view.corner = null;
+    markBox({ x0: corner.x, y0: corner.y, x1: crosshair.x, y1: crosshair.y });
+  }),
+});
+
+watchPointers(canvas, {
+  mode: () => view.mode,
+  isPanKeyDown: keys.isPanKeyDown,
+  click: withPicture(({ x, y, isBackground }) => {
+    const pixel = viewport.pixelAt(x, y);
+    if (pixel) mark(pixel, isBackground ? 0 : 1);
+  }),
+  hover: withPicture((place) => {
+    if (place) view.crosshair = null;
+    const isOff = !place || view.mode === "box" || view.mode === "pan";
+    preview(isOff ? null : viewport.pixelAt(place.x, place.y), place?.isBackground ? 0 : 1);
+  }),
+  boxing: withPicture((band) => {
+    const box = band && toPicture(band);
+    view.band = box && [Math.min(box.x0, box.x1), Math.min(box.y0, box.y1), Math.max(box.x0, box.x1), Math.max(box.y0, box.y1)];
+    scene.changed();
+  }),
+  box: withPicture((band) => markBox(toPicture(band))),
+  pan: withPicture((dx, dy) => {
+    viewport.pan(dx, dy);
+    moved();
+  }),
+  zoom: withPicture(zoom),
+});
+
+// Buttons
+
+const onClick = (id, action) => byId(id).addEventListener("click", () => action());
+for (const id of ["choose", "open-other"]) onClick(id, () => byId("file").click());
+onClick("undo", () => objects.undo());
+onClick("redo", () => objects.redo());
+onClick("zoom-in", () => zoom(1.25));
+onClick("zoom-out", () => zoom(0.8));
+onClick("zoom-fit", fit);
+onClick("new-object", newObject);
+onClick("notice-close", hideNotice);
+onClick("help", () => byId("help-dialog").showModal());
+onClick("language", () => {
+  switchLanguage();
+  drawTexts();
+});
+byId("hover").addEventListener("change", () => hover.stop());
+for (const button of document.querySelectorAll("button[data-mode]")) {
+  button.addEventListener("click", () => setMode(button.dataset.mode));
+}
+for (const button of document.querySelectorAll("button[data-sample]")) {
+  button.addEventListener("click", async () => {
+    try {
+      await openPicture(await fetchSample(button.dataset.sample));
+    } catch (error) {
+      showNotice("error.sample", error.message);
+    }
+  });
+}
+
+function drawTexts() {
+  byId("language").textContent = language() === "zh" ? "English" : "中文";
+  byId("language").lang = language() === "zh" ? "en" : "zh-Hans";
+  byId("keys").replaceChildren(
+    ...KEYS.map(([key, name]) => make("div", {}, make("dt", {}, make("kbd", {}, key)), make("dd", {}, t(name)))),
+  );
+  draw();
+}
+
+watchTheme(byId("theme"));
+watchForPictures(byId("file"), openPicture);
+watchExport(() => ({
+  shown: shownObjects(objects, answers),
+  selectedId: objects.selectedId,
+  picture,
+  hasToken: service.token !== null,
+}));
+new ResizeObserver(([{ contentRect: { width, height } }]) => {
+  viewport.resize(width, height, 72);
+  scene.changed();
+}).observe(canvas);
+canvas.addEventListener("focus", () => scene.changed());
+canvas.addEventListener("blur", () => scene.changed());
+translatePage();
+drawTexts();

@@ -1,0 +1,77 @@
+// The outline of a mask as a path, which stays sharp at every zoom.
+
+const MAX_SIDE = 1024; // SAM's masks hold 256 x 256 values; more detail would be made up.
+const ROUNDING = 1.5; // How much of a corner is rounded, in sampled pixels.
+
+const STEPS = [
+  [1, 0],
+  [0, 1],
+  [-1, 0],
+  [0, -1],
+]; // Right, down, left, up; the mask is on the right hand.
+
+/** A path around a `Mask`, in pixels of its picture; holes are in it too. */
+export function outlineOf(mask) {
+  const { width, height, columns } = mask.sampled(MAX_SIDE);
+  const scaleX = mask.width / width;
+  const scaleY = mask.height / height;
+  const path = new Path2D();
+  for (const corners of contours(width, height, columns)) {
+    addRounded(path, corners, scaleX, scaleY);
+  }
+  return path;
+}
+
+/** The closed lines between pixels in the mask and others; each a list of its corners [x, y]. */
+export function contours(width, height, columns) {
+  const isIn = (x, y) => x >= 0 && y >= 0 && x < width && y < height && columns[x * height + y] === 1;
+  const seen = new Uint8Array(columns.length); // Pixels whose upper edge is part of a contour.
+  const found = [];
+  for (let x = 0; x < width; x++) {
+    for (let y = 0; y < height; y++) {
+      const at = x * height + y;
+      if (columns[at] && !seen[at] && !isIn(x, y - 1)) found.push(follow(x, y, isIn, seen, height));
+    }
+  }
+  return found;
+}
+
+/** Walks around from the upper left corner of pixel (x, y), along its upper edge first. */
+function follow(startX, startY, isIn, seen, height) {
+  const corners = [];
+  let [x, y, direction] = [startX, startY, 0];
+  do {
+    if (direction === 0) seen[x * height + y] = 1;
+    const [stepX, stepY] = STEPS[direction];
+    x += stepX;
+    y += stepY;
+    // The two pixels ahead, on the left and on the right hand.
+    const left = isIn(x + ahead(stepX, stepY), y + ahead(stepY, -stepX));
+    const right = isIn(x + ahead(stepX, -stepY), y + ahead(stepY, stepX));
+    const turn = left ? 3 : right ? 0 : 1;
+    if (turn) corners.push([x, y]);
+    direction = (direction + turn) % 4;
+  } while (x !== startX || y !== startY || direction !== 0);
+  return corners;
+}
+
+/** Offset from a grid point to the pixel that lies along `step` and to the side `side`. */
+function ahead(step, side) {
+  return (step + side - 1) / 2;
+}
+
+function addRounded(path, corners, scaleX, scaleY) {
+  const point = (from, to) => {
+    const length = Math.abs(to[0] - from[0]) + Math.abs(to[1] - from[1]);
+    const part = Math.min(0.5, ROUNDING / length);
+    return [(from[0] + (to[0] - from[0]) * part) * scaleX, (from[1] + (to[1] - from[1]) * part) * scaleY];
+  };
+  corners.forEach((corner, k) => {
+    const before = corners[(k + corners.length - 1) % corners.length];
+    const after = corners[(k + 1) % corners.length];
+    if (k === 0) path.moveTo(...point(corner, before));
+    else path.lineTo(...point(corner, before));
+    path.quadraticCurveTo(corner[0] * scaleX, corner[1] * scaleY, ...point(corner, after));
+  });
+  path.closePath();
+}
