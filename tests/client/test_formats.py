@@ -228,9 +228,10 @@ def test_a_cutout_of_any_kind_of_file_has_the_services_colours(tmp_path: Path, m
     assert np.array_equal(np.asarray(cutout)[..., :3], seen)
 
 
-def test_odd_exif_does_not_stop_a_cutout() -> None:
+@pytest.mark.parametrize("exif", [b"garbage", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff", b"II*\0\xff"])
+def test_exif_that_nobody_can_read_does_not_stop_a_cutout(exif: bytes) -> None:
     file = io.BytesIO()
-    Image.new("RGB", (3, 2)).save(file, "JPEG", exif=b"Exif\0\0no TIFF")
+    Image.new("RGB", (3, 2)).save(file, "PNG", exif=exif)
 
     (cutout,) = cutouts(prediction_of(np.ones((2, 3), np.bool_)), file.getvalue())
 
