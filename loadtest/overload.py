@@ -47,12 +47,14 @@ WORKLOADS = {
     "known": "the next prompt on a known image",
     "new": "images that the server has not seen",
     "mixed": "four of five about the known image, one about a new one",
-    "large": "the next prompt on a known image of 8 MB (11 MB of JSON)",
+    "large": "the next prompt on a known image of 8 MB (11 MB of JSON), at most a gigabit of them",
 }
 PROMISED_RATIO, PROMISED_REFUSAL_S, PROMISED_LIVE_S, PROMISED_GROWTH = 2.0, 0.05, 0.1, 1.2
 SETTLING_S = 5.0
 """A burst is let in before the service knows that more will come; shown apart."""
 LOST_AFTER_S = 90.0
+NETWORK_BYTES_PER_S = 125e6
+"""No more is sent, as a network would carry no more."""
 
 
 def body(image: bytes) -> bytes:
@@ -234,7 +236,8 @@ async def measure(
     rate = sum(e.status == 200 for e in busy) / max(e.sent_at + e.seconds for e in busy)
     before = memory(pid)
     with watching(base_url, pid) as watch:
-        exchanges = await loop.drive(next_body, times * rate, seconds)
+        most = NETWORK_BYTES_PER_S / len(next_body())
+        exchanges = await loop.drive(next_body, min(times * rate, most), seconds)
     loop.close()
     return Finding(workload, unloaded, rate, exchanges, watch, before)
 

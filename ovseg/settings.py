@@ -232,9 +232,14 @@ class Settings(BaseSettings):
         10.0, description="Longest expected wait for a turn at which a request is let in."
     )
     overload_wait_turns: PositiveFloat = Field(
-        0.5,
+        0.25,
         description="The same while far more is asked for than can be answered, as a share of the "
         "average turn: short, so that those who are answered are answered fast.",
+    )
+    keep_alive_s: PositiveInt = Field(
+        75,
+        description="How long the gateway keeps an idle connection; longer than clients and "
+        "proxies do, or a request meets a connection that is just being closed.",
     )
     max_open_requests: PositiveInt = Field(
         256, description="Segmentation requests under way, from a request's head to its answer."
@@ -253,6 +258,24 @@ class Settings(BaseSettings):
         ge=0,
         description="Bytes of low-res masks (256 KB each) that each gateway process keeps for "
         "requests with `keepMasks`; 0: none.",
+    )
+    everything_points_per_side: PositiveInt = Field(
+        32,
+        description="Side of the grid of points for `promptType` everything, when a request does "
+        "not say.",
+    )
+    everything_max_points: PositiveInt = Field(
+        8192, description="Most points of such a request, in all of its crops together."
+    )
+    everything_points_per_batch: PositiveInt = Field(
+        16,
+        description="Most points that it has decoded at once: other requests come in between.",
+    )
+    everything_max_waiting: int = Field(
+        4, ge=0, description="Such requests that wait while another one runs; further ones get 503."
+    )
+    everything_timeout_s: PositiveFloat = Field(
+        300.0, description="`OVSEG_REQUEST_TIMEOUT_S` for them."
     )
     rate_limit: str = Field(
         "",

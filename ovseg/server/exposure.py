@@ -11,13 +11,16 @@ from ovseg.settings import Settings
 
 
 def uvicorn_options(settings: Settings) -> dict[str, Any]:
-    """Keyword arguments of `uvicorn.Config`: TLS where it is set up, and no word of the server.
+    """Keyword arguments of `uvicorn.Config`: TLS where it is set up, no word of the server.
 
     Raises:
         ServerStartError: as `check_tls`.
     """
     check_tls(settings)
-    options: dict[str, Any] = {"server_header": False}
+    options: dict[str, Any] = {
+        "server_header": False,
+        "timeout_keep_alive": settings.keep_alive_s,
+    }
     if settings.tls_cert and settings.tls_key:
         options |= {"ssl_certfile": settings.tls_cert, "ssl_keyfile": settings.tls_key}
     return options

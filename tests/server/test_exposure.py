@@ -71,7 +71,7 @@ def test_a_good_certificate_goes_to_uvicorn_and_without_one_it_is_http(
     assert options["ssl_certfile"] == certificate.cert_file
     assert options["ssl_keyfile"] == certificate.key_file
     assert settings.gateway_url == "https://127.0.0.1:8080"
-    assert uvicorn_options(Settings()) == {"server_header": False}
+    assert uvicorn_options(Settings()) == {"server_header": False, "timeout_keep_alive": 75}
     assert Settings(host="::1").gateway_url == "http://[::1]:8080"
 
 
