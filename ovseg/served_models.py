@@ -11,6 +11,8 @@ ENSEMBLE = "open_vocabulary_segmentation"
 
 EMBED = "embed"
 """Triton's name of the default model's cached ensemble, from an image file to its embedding."""
+EVERYTHING = "everything"
+"""Triton's name of the default model's automatic mask generation, and a kind of prompt."""
 JSON_MODEL = "open-vocabulary-segmentation"
 """Triton's name of the REST API as a model, which PaddleX's Triton clients call."""
 
@@ -26,7 +28,7 @@ class ServedModel:
     Attributes:
         name: of the installed model; "" if Triton was started by hand and does not say.
         ensemble: of the Triton model to call.
-        prompt_kinds: what it takes, some of "box" and "point".
+        prompt_kinds: what it takes, some of "box", "point" and "everything".
         is_default: whether requests that name no model go here first.
     """
 
@@ -39,7 +41,7 @@ class ServedModel:
     def from_config(cls, config: Any) -> ServedModel:
         """What the configuration of a loaded ensemble (a `ModelConfig` message) says."""
         _, _, suffix = config.name.partition(".")
-        kinds = config.parameters[PROMPT_KINDS_PARAMETER].string_value or "box,point"
+        kinds = config.parameters[PROMPT_KINDS_PARAMETER].string_value or f"box,point,{EVERYTHING}"
         return cls(
             name=config.parameters[MODEL_PARAMETER].string_value or suffix,
             ensemble=config.name,

@@ -62,7 +62,7 @@ class StageReports:
         return correlation_id
 
     def close_request(self, correlation_id: int) -> Mapping[str, float]:
-        """Seconds of each stage that ran for this request; empty if none could tell.
+        """Seconds that each stage took for this request; empty if none could tell.
 
         A stage reports before its answer goes on, so nothing is missing when the answer is here.
         """
@@ -84,7 +84,9 @@ class StageReports:
             stage, _, seconds = rest.partition(b" ")
             try:
                 # What comes too late, after a timeout, belongs to no open request.
-                self._open[int(correlation_id)][stage.decode("ascii")] = float(seconds)
+                found = self._open[int(correlation_id)]
+                name = stage.decode("ascii")
+                found[name] = found.get(name, 0.0) + float(seconds)
             except (KeyError, ValueError):
                 continue
 

@@ -33,6 +33,8 @@ class InferenceClient(ModelIndexClient, Protocol):
 
     async def infer(self, model_name: str, inputs: list[Any], **options: Any) -> Any: ...
 
+    def stream_infer(self, inputs_iterator: Any, **options: Any) -> Any: ...
+
     async def is_model_ready(
         self, model_name: str, *, client_timeout: float | None = None
     ) -> bool: ...
@@ -130,6 +132,11 @@ class Segmenter:
         self._longest_s = longest_s
         self._abandoned: set[asyncio.Task[Segmentation]] = set()
         self._stage_reports = stage_reports
+
+    @property
+    def models(self) -> ServedModels:
+        """Which models Triton serves."""
+        return self._models
 
     async def segment(
         self, question: Question, *, request_id: str, timeout_s: float, queued: bool = True
@@ -258,7 +265,8 @@ class Segmenter:
             self._stage_reports.close()
 
 
-def _image_input(image: bytes) -> InferInput:
+def image_input(image: bytes) -> InferInput:
+    """The tensor `image`, BYTES [1]."""
     tensor = InferInput("image", [1], "BYTES")
     tensor.set_data_from_numpy(np.array([image], dtype=np.object_))
     return tensor
@@ -271,10 +279,11 @@ def _inputs(question: Question) -> list[InferInput]:
         arrays["mask_input"] = question.mask_input
     if question.multimask:
         arrays["multimask"] = np.array([True])
-    return [_image_input(question.image), *(_input(*named) for named in arrays.items())]
+    return [image_input(question.image), *(array_input(*named) for named in arrays.items())]
 
 
-def _input(name: str, array: npt.NDArray[Any]) -> InferInput:
+def array_input(name: str, array: npt.NDArray[Any]) -> InferInput:
+    """A tensor of numbers."""
     tensor = InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
     tensor.set_data_from_numpy(array)
     return tensor

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from tritonclient.utils import InferenceServerException
 
-from ovseg.served_models import ENSEMBLE, ServedModel, in_order, ready_ensembles
+from ovseg.served_models import ENSEMBLE, EVERYTHING, ServedModel, in_order, ready_ensembles
 from ovseg_gateway.errors import InvalidRequestError
 
 _FRESH_S = 5.0
@@ -41,8 +41,8 @@ class ServedModels:
 
         Args:
             name: of a served model, as the request gives it, or None.
-            prompt_kinds: "box", "point" or both; the first model that takes them is chosen, the
-                default before others.
+            prompt_kinds: some of "box", "point" and "everything"; the first model that takes them
+                is chosen, the default before others.
 
         Raises:
             InvalidRequestError: no model of that name is served, or it does not take such prompts.
@@ -65,6 +65,20 @@ class ServedModels:
         raise InvalidRequestError.single(
             "body.model", f"No such model is served; served: {served or 'the default only'}"
         )
+
+    async def everything_for(self, name: str | None) -> str:
+        """The Triton model that finds everything; `name` as of `ensemble_for`.
+
+        Raises:
+            InvalidRequestError: no model of that name is served, or none that can do it.
+        """
+        models = await self._served(max_age_s=_FRESH_S)
+        if name is None and models and not any(EVERYTHING in m.prompt_kinds for m in models):
+            raise InvalidRequestError.single(
+                "body.promptType", f"No served model takes {EVERYTHING} prompts"
+            )
+        ensemble = await self.ensemble_for(name, {EVERYTHING})
+        return EVERYTHING + ensemble.removeprefix(ENSEMBLE)
 
     def forget(self) -> None:
         """Ask Triton again before the next choice: a model turned out to be gone."""

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from starlette.requests import Request
 
+from ovseg.served_models import EVERYTHING
 from ovseg.settings import Settings
 from ovseg_gateway.context import context_of
 from ovseg_gateway.errors import PROBLEM_LIMIT, InvalidRequestError, Problem, UnreadableBodyError
@@ -49,8 +50,8 @@ def check_prompts(request: SegmentationRequest, max_coordinate: float) -> None:
     Raises:
         InvalidRequestError: names each row (`body.prompt[i]`) or number (`body.prompt[i][j]`).
     """
-    problems: list[Problem] = []
-    for i, row in enumerate(request.prompt):
+    problems = _misplaced(request)
+    for i, row in enumerate(() if problems else request.prompt):
         if len(row) != ROW_LENGTHS[request.prompt_type]:
             problems.append(_wrong_length(i, len(row), request.prompt_type))
         else:
@@ -61,6 +62,22 @@ def check_prompts(request: SegmentationRequest, max_coordinate: float) -> None:
         problems += _out_of_range(f"body.prompts[{i}].box", item.box or (), max_coordinate)
     if problems:
         raise InvalidRequestError(problems)
+
+
+def _misplaced(request: SegmentationRequest) -> list[Problem]:
+    """Fields that do not go with the kind of prompt."""
+    if request.prompt_type != EVERYTHING:
+        if request.everything is None:
+            return []
+        message = f"It goes with promptType {EVERYTHING} only"
+        return [Problem("value_error", "body.everything", message)]
+    given = {
+        "prompt": request.prompt,
+        "multimask": request.multimask,
+        "keepMasks": request.keep_masks,
+    }
+    message = f"It does not go with promptType {EVERYTHING}"
+    return [Problem("value_error", f"body.{name}", message) for name in given if given[name]]
 
 
 def _out_of_range(location: str, row: Sequence[float], limit: float) -> list[Problem]:
@@ -138,6 +155,8 @@ def _with_alternatives(payload: Any) -> Any:
     filled = dict(payload)
     if payload.get("imageId") is not None:
         filled.setdefault("image", "")
+    if payload.get("promptType") == EVERYTHING:
+        filled.setdefault("prompt", [])
     if payload.get("prompts") is not None:
         if "prompt" in payload or "promptType" in payload:
             raise InvalidRequestError.single(

@@ -14,6 +14,8 @@ from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
+from ovseg.served_models import EVERYTHING
+
 _ROW_LIMIT = 64
 """Bounds the work on a hostile row; the exact length depends on the kind of prompt."""
 
@@ -22,7 +24,8 @@ Box = Annotated[list[FiniteFloat], Field(min_length=4, max_length=4)]
 
 
 def _check_prompt_type(value: str) -> str:
-    if value not in ("box", "point"):
+    # The text is PaddleX's, which has no third one.
+    if value not in ("box", "point", EVERYTHING):
         raise PydanticCustomError("literal_error", "Input should be 'box' or 'point'")
     return value
 
@@ -41,11 +44,20 @@ class _Model(BaseModel):
 
 
 def _alternatives(schema: JsonDict) -> None:
-    """Document that `imageId` may stand for `image`, and `prompts` for the other two."""
+    """Document that `imageId` may stand for `image`, and what may stand for `prompt`."""
     del schema["required"]
     schema["allOf"] = [
         {"anyOf": [{"required": ["image"]}, {"required": ["imageId"]}]},
-        {"anyOf": [{"required": ["prompt", "promptType"]}, {"required": ["prompts"]}]},
+        {
+            "anyOf": [
+                {"required": ["prompt", "promptType"]},
+                {"required": ["prompts"]},
+                {
+                    "required": ["promptType"],
+                    "properties": {"promptType": {"const": EVERYTHING}},
+                },
+            ]
+        },
     ]
 
 
@@ -75,6 +87,46 @@ class PromptItem(_Model):
         return self
 
 
+class EverythingOptions(_Model):
+    """Parameters of SAM's automatic mask generation, by Meta's names and with Meta's defaults."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    points_per_side: int | None = Field(
+        None, ge=1, le=1024, description="Of the grid of points; by default the server's (32)."
+    )
+    points_per_batch: int | None = Field(
+        None, ge=1, le=1024, description="Decoded at once; the server's default is also the most."
+    )
+    pred_iou_thresh: float = Field(
+        0.88, ge=0, le=1, description="Masks whose predicted IoU is not above it are dropped."
+    )
+    stability_score_thresh: float = Field(
+        0.95, ge=0, le=1, description="Masks whose stability is below it are dropped."
+    )
+    stability_score_offset: float = Field(
+        1.0, ge=0, le=100, description="How far the threshold is moved to measure stability."
+    )
+    box_nms_thresh: float = Field(
+        0.7, ge=0, le=1, description="IoU of boxes above which two masks are one thing."
+    )
+    crop_n_layers: int = Field(
+        0, ge=0, le=3, description="Layers of crops that are looked at too: 2^i x 2^i in layer i."
+    )
+    crop_nms_thresh: float = Field(
+        0.7, ge=0, le=1, description="`boxNmsThresh` between masks of different crops."
+    )
+    crop_overlap_ratio: float = Field(
+        512 / 1500, ge=0, le=0.9, description="Of crops, as a share of the image's shorter side."
+    )
+    crop_n_points_downscale_factor: int = Field(
+        1, ge=1, le=1024, description="Layer i has `pointsPerSide` / factor^i points a side."
+    )
+    min_mask_region_area: int = Field(
+        0, ge=0, le=2**31 - 1, description="Smaller holes and separate regions are removed."
+    )
+
+
 class SegmentationRequest(_Model):
     """One image and what to find in it; fields that are not listed are ignored."""
 
@@ -90,10 +142,14 @@ class SegmentationRequest(_Model):
     )
     prompt: list[Annotated[list[FiniteFloat], Field(max_length=_ROW_LIMIT)]] = Field(
         description="One row for each mask: [x0, y0, x1, y1] of a box or [x, y] of a point, in "
-        "pixels of the image, x to the right, y down."
+        "pixels of the image, x to the right, y down; none for everything."
     )
     prompt_type: Annotated[str, AfterValidator(_check_prompt_type)] = Field(
-        description="What the rows of `prompt` are.", json_schema_extra={"enum": ["box", "point"]}
+        description="What the rows of `prompt` are; or everything: find all objects.",
+        json_schema_extra={"enum": ["box", "point", EVERYTHING]},
+    )
+    everything: EverythingOptions | None = Field(
+        None, description="With `promptType` everything: how to look for it."
     )
     prompts: list[PromptItem] | None = Field(
         None, description="Instead of `prompt` and `promptType`: one object each."
@@ -145,7 +201,7 @@ class Mask(_Model):
 class MaskInfo(_Model):
     """What a mask answers to."""
 
-    label: Literal["box_prompt", "point_prompt", "prompt"]
+    label: Literal["box_prompt", "point_prompt", "prompt", "everything"]
     prompt: list[float] | PromptItem = Field(description="As the request has it.")
     prompt_index: int | None = Field(
         None, description="Which of the request's `prompts` it answers, from 0."
@@ -155,6 +211,19 @@ class MaskInfo(_Model):
     )
     score: float | None = Field(
         None, description="The model's estimate of the mask's IoU; missing where it makes none."
+    )
+    stability_score: float | None = Field(
+        None,
+        description="This and what follows for everything only: how little the mask hangs "
+        "on the threshold, 0 to 1.",
+    )
+    area: int | None = Field(None, description="Of the mask, in pixels.")
+    box: tuple[int, int, int, int] | None = Field(
+        None, description="x0, y0, x1, y1 of the mask's first and last pixels."
+    )
+    point: Point | None = Field(None, description="The point of the grid that found it.")
+    crop_box: tuple[int, int, int, int] | None = Field(
+        None, description="x0, y0, x1, y1 of the crop that it was found in."
     )
 
 

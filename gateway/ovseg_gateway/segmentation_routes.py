@@ -12,11 +12,12 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ovseg.served_models import EVERYTHING
 from ovseg_gateway.context import RequestContext, context_of
 from ovseg_gateway.deadlines import deadline, set_deadline, unless_caller_leaves
+from ovseg_gateway.everything_answers import LINES, answer_everything
 from ovseg_gateway.inference import Question, Segmentation
 from ovseg_gateway.prompt_tensors import PromptType, of_items, of_rows
-from ovseg_gateway.references import image_id_of
 from ovseg_gateway.request_parsing import read_segmentation_request
 from ovseg_gateway.schemas import (
     SegmentationRequest,
@@ -46,10 +47,16 @@ router = APIRouter()
 @router.post(
     PATH,
     operation_id="infer",
-    summary="Segment an image by boxes or points",
+    summary="Segment an image by boxes or points, or everything in it",
     response_model=None,
     responses={
-        200: {"model": SegmentationResponse, "description": "One mask for each row of `prompt`."},
+        200: {
+            "model": SegmentationResponse,
+            "description": "One mask for each row of `prompt`; or everything. Everything comes in "
+            f"lines to who accepts {LINES}: "
+            '`{"progress": {"done": 16, "total": 1024}}` as it gets further, then the answer.',
+            "content": {LINES: {"schema": {"type": "string"}}},
+        },
         **{
             status: {"model": StatusResponse, "description": text}
             for status, text in _ERRORS.items()
@@ -63,13 +70,16 @@ router = APIRouter()
     },
 )
 async def segment(request: Request) -> Response:
-    """Find, for each box or point, the object that it marks."""
+    """Find, for each box or point, the object that it marks; or find all objects."""
     gateway = gateway_of(request)
     context = context_of(request)
     set_deadline(request, gateway.settings.request_timeout_s)
     with deadline(request):
         parsed = await read_segmentation_request(request, gateway.settings)
-        result = await unless_caller_leaves(request, _segment(parsed, gateway, context))
+        if parsed.prompt_type != EVERYTHING:
+            result = await unless_caller_leaves(request, _segment(parsed, gateway, context))
+    if parsed.prompt_type == EVERYTHING:
+        return await answer_everything(request, parsed)
     with context.measure("answer"):
         content = orjson.dumps(
             {
@@ -89,11 +99,7 @@ async def _segment(
     """The `result` of the answer."""
     gateway.admission.check()  # The body may have taken its time.
     references = gateway.references
-    if parsed.image_id is not None and not parsed.image:
-        image, image_id = references.image(parsed.image_id), parsed.image_id
-    else:
-        image = await gateway.images.load(parsed.image, context)
-        image_id = await image_id_of(image)
+    image, image_id = await gateway.image_of(parsed.image, parsed.image_id, context)
     if parsed.prompts is None:
         prompts = of_rows(parsed.prompt, cast(PromptType, parsed.prompt_type))
     else:

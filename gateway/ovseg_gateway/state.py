@@ -16,13 +16,15 @@ from ovseg.server.service_status import StatusReader
 from ovseg.settings import Settings
 from ovseg.stage_reports import StageReports
 from ovseg_gateway.admission import Admission
+from ovseg_gateway.context import RequestContext
 from ovseg_gateway.draining import Draining
+from ovseg_gateway.everything import EverythingFinder
 from ovseg_gateway.image_locks import ImageLocks
 from ovseg_gateway.image_source import ImageSource
 from ovseg_gateway.inference import InferenceClient, Segmenter
 from ovseg_gateway.readiness import Readiness
 from ovseg_gateway.recovery import Recovery
-from ovseg_gateway.references import References
+from ovseg_gateway.references import References, image_id_of
 from ovseg_gateway.single_flight import SingleFlight
 from ovseg_gateway.url_fetcher import ImageFetcher
 
@@ -43,6 +45,7 @@ class Gateway:
 
     settings: Settings
     segmenter: Segmenter
+    everything: EverythingFinder
     images: ImageSource
     references: References
     readiness: Readiness
@@ -51,6 +54,19 @@ class Gateway:
     draining: Draining
     status: StatusReader | None = None
     """What the supervisor says, where there is one beside the gateway."""
+
+    async def image_of(
+        self, image: str, image_id: str | None, context: RequestContext
+    ) -> tuple[bytes, str]:
+        """A request's image file, which `image` holds or `image_id` names; and its id.
+
+        Raises:
+            GatewayError: there is none; see `ImageSource.load` and `References.image`.
+        """
+        if image_id is not None and not image:
+            return self.references.image(image_id), image_id
+        file = await self.images.load(image, context)
+        return file, await image_id_of(file)
 
 
 @asynccontextmanager
@@ -63,11 +79,17 @@ async def open_gateway(
 ) -> AsyncIterator[Gateway]:
     """Connect the parts; `client` replaces the connection to Triton (tests do)."""
     reports = StageReports()
-    segmenter = Segmenter(
-        client or InferenceServerClient(settings.triton_grpc_address, channel_args=_CHANNEL),
-        SingleFlight(settings.cache_size_bytes // _EMBEDDING_BYTES, _open_locks(settings)),
+    client = client or InferenceServerClient(settings.triton_grpc_address, channel_args=_CHANNEL)
+    single_flight = SingleFlight(
+        settings.cache_size_bytes // _EMBEDDING_BYTES, _open_locks(settings)
+    )
+    segmenter = Segmenter(client, single_flight, admission, settings.request_timeout_s, reports)
+    everything = EverythingFinder(
+        client,
+        segmenter.models,
+        single_flight,
         admission,
-        settings.request_timeout_s,
+        settings.everything_max_waiting,
         reports,
     )
     readiness = Readiness(segmenter, status)
@@ -78,6 +100,7 @@ async def open_gateway(
         yield Gateway(
             settings=settings,
             segmenter=segmenter,
+            everything=everything,
             images=ImageSource(fetcher, settings.max_image_bytes),
             references=References(settings),
             readiness=readiness,

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import fields
 
+from pydantic.alias_generators import to_camel
 from tritonclient.utils import InferenceServerException
 
+from ovseg.served_models import EVERYTHING
+from ovseg.stages.everything.parameters import EverythingParameters
 from ovseg_gateway.errors import (
     InferenceFailedError,
     InferenceTimeoutError,
@@ -21,6 +25,10 @@ _FIELDS_OF_TENSORS = {
     "point_labels": "body.prompt",
     "mask_input": "body.maskInput",
     "multimask": "body.multimask",
+    **{
+        field.name: f"body.{EVERYTHING}.{to_camel(field.name)}"
+        for field in fields(EverythingParameters)
+    },
 }
 # A stage's message, behind what Triton puts in front of it: "[request id: x] in ensemble 'y', ".
 _STAGE_MESSAGE = re.compile(

@@ -28,19 +28,22 @@ from ovseg.manifest import ModelManifest
 from ovseg.served_models import (
     EMBED,
     ENSEMBLE,
+    EVERYTHING,
     MODEL_PARAMETER,
     PROMPT_KINDS_PARAMETER,
     triton_name,
 )
 from ovseg.settings import Settings
 
-# In the order in which they can be loaded: an ensemble needs its steps.
+# In the order in which they can be loaded: an ensemble needs its steps. (`everything` calls others
+# too, but only when it is asked.)
 TRITON_MODELS = (
     "preprocess",
     "sam_encoder",
     "prompt_decoder",
     "postprocess",
     "visualize",
+    EVERYTHING,
     EMBED,
     ENSEMBLE,
 )
@@ -58,9 +61,10 @@ def parameters_of(settings: Settings, model: str) -> dict[str, str]:
         ModelNotInstalledError: there is no such model.
     """
     manifest = ModelManifest.load(settings.model_dir / model)
+    kinds = [*manifest.prompt_kinds, *([EVERYTHING] if manifest.predicts_iou else [])]
     return {
         MODEL_PARAMETER: model,
-        PROMPT_KINDS_PARAMETER: ",".join(manifest.prompt_kinds),
+        PROMPT_KINDS_PARAMETER: ",".join(kinds),
         # With other weights other files, so that Triton loads them again.
         WEIGHTS_PARAMETER: weights_fingerprint(settings.model_dir / model),
     }
@@ -124,6 +128,9 @@ def render_set(
         config.name = name_in_set(plain_name)
         for step in config.ensemble_scheduling.step:
             step.model_name = name_in_set(step.model_name)
+        for called in TRITON_MODELS:  # A stage that calls others finds their names there.
+            if called in config.parameters:
+                config.parameters[called].string_value = name_in_set(called)
         for name, value in parameters.items():
             config.parameters[name].string_value = value
         configs[plain_name] = config

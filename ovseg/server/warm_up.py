@@ -8,7 +8,7 @@ import os
 import numpy as np
 from PIL import Image
 
-from ovseg.served_models import ServedModel
+from ovseg.served_models import EVERYTHING, ServedModel
 
 
 def warm_up(address: str, model: ServedModel, timeout_s: float) -> None:
@@ -28,6 +28,8 @@ def warm_up(address: str, model: ServedModel, timeout_s: float) -> None:
     outputs = [triton.InferRequestedOutput(name) for name in ("counts", "size", "overlay")]
     with triton.InferenceServerClient(address) as client:
         for kind in model.prompt_kinds:
+            if kind == EVERYTHING:
+                continue  # It asks the stages that are run here.
             corners, marks = ([[8, 8], [40, 40]], [2, 3]) if kind == "box" else ([[24, 24]], [1])
             coords = triton.InferInput("point_coords", [1, len(marks), 2], "FP32")
             coords.set_data_from_numpy(np.array([corners], np.float32))

@@ -1,4 +1,4 @@
-"""What every stage's `model.py` has in common: unpack tensors, call, pack tensors.
+"""What the `model.py` of stages have in common: unpack tensors, call, pack tensors.
 
 Only Triton's python backend imports this module's users; `triton_python_backend_utils` exists
 only inside its stub process, so it is imported when a stage runs.
@@ -27,11 +27,44 @@ Array = NDArray[Any]
 logger = logging.getLogger(__name__)
 
 
-class StageModel(ABC):
-    """Base of each stage's `TritonPythonModel`.
+class TritonModel(ABC):
+    """Base of all of them: settings, and what the configuration says."""
 
-    A stage overrides `load`, called once, and `run`, called for each request. An
-    `InvalidInputError` reaches the client as INVALID_ARGUMENT; anything else as INTERNAL.
+    def initialize(self, args: dict[str, str]) -> None:
+        """Triton's hook: load the stage, or raise with the reason in the message."""
+        self._name = args["model_name"]
+        # A further model's stages are named `<stage>.<model>`.
+        settings = Settings()
+        configure_logging(settings)
+        parameters = json.loads(args["model_config"]).get("parameters", {})
+        self.parameters = {name: value["string_value"] for name, value in parameters.items()}
+        # A set that serves another model than the default names it in its configuration.
+        if model := self.parameters.get("model"):
+            settings = settings.model_copy(update={"model": model})
+        self.load(settings)
+
+    @abstractmethod
+    def load(self, settings: Settings) -> None:
+        """Prepare whatever requests need."""
+
+    def error_of(self, error: Exception) -> Any:
+        """What the caller gets to know of an exception, as a `TritonError`; the log has the rest.
+
+        An `InvalidInputError` becomes INVALID_ARGUMENT; anything else is our fault, and INTERNAL.
+        """
+        import triton_python_backend_utils as pb_utils
+
+        if isinstance(error, InvalidInputError):
+            return pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
+        logger.error("stage %s failed", self._name, exc_info=error)
+        message = f"stage {self._name} failed: {type(error).__name__}: {error}"
+        return pb_utils.TritonError(message)
+
+
+class StageModel(TritonModel):
+    """Base of each stage that gives one answer to each request.
+
+    A stage overrides `load`, called once, and `run`, called for each request.
     """
 
     works_alone = True
@@ -39,21 +72,10 @@ class StageModel(ABC):
 
     def initialize(self, args: dict[str, str]) -> None:
         """Triton's hook: load the stage, or raise with the reason in the message."""
-        self._name = args["model_name"]
         # A further model's stages are named `<stage>.<model>`.
-        self._reporter = StageReporter(self._name.partition(".")[0])
+        self._reporter = StageReporter(args["model_name"].partition(".")[0])
         self._clock = StageClock()
-        settings = Settings()
-        configure_logging(settings)
-        # A set that serves another model than the default names it in its configuration.
-        parameters = json.loads(args["model_config"]).get("parameters", {})
-        if model := parameters.get("model", {}).get("string_value"):
-            settings = settings.model_copy(update={"model": model})
-        self.load(settings)
-
-    @abstractmethod
-    def load(self, settings: Settings) -> None:
-        """Prepare whatever `run` needs."""
+        super().initialize(args)
 
     @abstractmethod
     def run(self, inputs: dict[str, Array], wanted: set[str]) -> dict[str, Array]:
@@ -94,11 +116,5 @@ class StageModel(ABC):
                     if name in wanted
                 ]
             )
-        except InvalidInputError as error:
-            code = pb_utils.TritonError.INVALID_ARG
-            return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), code))
         except Exception as error:
-            # The client learns that it is our fault and no more; the log has the rest.
-            logger.exception("stage %s failed", self._name)
-            message = f"stage {self._name} failed: {type(error).__name__}: {error}"
-            return pb_utils.InferenceResponse(error=pb_utils.TritonError(message))
+            return pb_utils.InferenceResponse(error=self.error_of(error))

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from ovseg.settings import Settings
 from ovseg.stages.errors import InvalidInputError
 
 MAX_CROP_LAYERS = 3
@@ -60,18 +60,22 @@ class EverythingParameters:
 
     @classmethod
     def from_tensors(
-        cls, tensors: Mapping[str, NDArray[Any]], points_per_batch: int
+        cls, tensors: Mapping[str, NDArray[Any]], settings: Settings
     ) -> EverythingParameters:
         """Those that a request has; defaults for the others.
 
         Args:
             tensors: one element each, by the parameter's name; others are not looked at.
-            points_per_batch: the default of that.
+            settings: defaults for the numbers of points.
         """
+        defaults = {
+            "points_per_side": settings.everything_points_per_side,
+            "points_per_batch": settings.everything_points_per_batch,
+        }
         given = {
             field.name: tensors[field.name].item() for field in fields(cls) if field.name in tensors
         }
-        return cls(**{"points_per_batch": points_per_batch, **given})
+        return cls(**{**defaults, **given})
 
     def points_per_side_of(self, layer: int) -> int:
         """Of the grid in that layer's crops; layer 0 is the whole image."""
@@ -106,8 +110,3 @@ class EverythingParameters:
                 f"{self.total_points} points in all crops together are over the limit of "
                 f"{max_points}",
             )
-
-
-def scalar(value: bool | int | float) -> NDArray[Any]:
-    """A parameter as a tensor: FP32 [1] or INT32 [1]."""
-    return np.array([value], np.float32 if isinstance(value, float) else np.int32)
