@@ -34,8 +34,6 @@ Report = Callable[[int, int], None]
 """Takes the numbers of points done and of all points."""
 
 _ARRAYS = ("scores", "stability_scores", "areas", "boxes", "points", "crop_boxes")
-# Without it errors in the middle of a stream have no status.
-_HEADERS = {"triton_grpc_error": "true"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -195,7 +193,7 @@ class EverythingFinder:
         async def requests() -> AsyncIterator[dict[str, Any]]:
             yield request
 
-        stream = self._client.stream_infer(requests(), stream_timeout=rest_s, headers=_HEADERS)
+        stream = self._client.stream_infer(requests(), stream_timeout=rest_s)
         try:
             async for result, error in stream:
                 if error is not None:

@@ -45,12 +45,13 @@ def http_error(error: InferenceServerException) -> Exception:
     """The HTTP form of a gRPC error; what is not the caller's business goes to the log only."""
     status = status_of(error)
     message = error.message() or ""
-    if status == "INVALID_ARGUMENT" and (found := _STAGE_MESSAGE.search(message)):
+    # An error within a stream has no status.
+    if status in ("INVALID_ARGUMENT", "") and (found := _STAGE_MESSAGE.search(message)):
         return InvalidRequestError.single(_FIELDS_OF_TENSORS[found["tensor"]], found["text"])
     logger.error("inference failed: %s: %s", status or "no status", message)
     if status == "INVALID_ARGUMENT":
         return InvalidRequestError.single("body", "The model cannot take this request")
-    if status == "UNAVAILABLE" and _QUEUE_MESSAGE.search(message):
+    if status in ("UNAVAILABLE", "") and _QUEUE_MESSAGE.search(message):
         return UnavailableError("The service is busy; try again")
     if status == "UNAVAILABLE" or _CRASH_MESSAGE.search(message):
         return RecoveringError()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from abc import abstractmethod
 from collections.abc import Generator, Mapping, Sequence
@@ -11,7 +12,11 @@ from typing import Any
 import numpy as np
 
 from ovseg.logs import log_id_now, short_log_id
+from ovseg.stages.errors import InvalidInputError
 from ovseg.stages.triton import Array, TritonModel
+
+# The message of a stage's `InvalidInputError`, behind "in ensemble 'x', ".
+_CALLERS_MISTAKE = re.compile(r"(?:^|', )(?P<field>image): (?P<problem>.*)\Z", re.DOTALL)
 
 
 class CalledModelError(Exception):
@@ -60,7 +65,8 @@ class TritonCaller:
         """Call one stage and wait in its queue like anybody else.
 
         Raises:
-            CalledModelError: it answered with an error.
+            InvalidInputError: what the caller sent cannot be used.
+            CalledModelError: it answered with another error.
             StoppedError: see `check`.
         """
         import triton_python_backend_utils as pb_utils
@@ -77,7 +83,11 @@ class TritonCaller:
             correlation_id=self._correlation_id,
         ).exec()
         if response.has_error():
-            raise CalledModelError(response.error())
+            error = response.error()
+            # Its code is always INTERNAL.
+            if mistake := _CALLERS_MISTAKE.search(error.message()):
+                raise InvalidInputError(mistake["field"], mistake["problem"])
+            raise CalledModelError(error)
         return {
             name: pb_utils.get_output_tensor_by_name(response, name).as_numpy() for name in outputs
         }
@@ -115,6 +125,7 @@ class StreamingModel(TritonModel):
         import triton_python_backend_utils as pb_utils
 
         sender = request.get_response_sender()
+        last = None
         try:
             inputs = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
             wanted = set(request.requested_output_names())
@@ -131,10 +142,11 @@ class StreamingModel(TritonModel):
         except StoppedError:
             code = pb_utils.TritonError.CANCELLED
             stopped = pb_utils.TritonError("the request took too long", code)
-            sender.send(pb_utils.InferenceResponse(error=stopped))
+            last = pb_utils.InferenceResponse(error=stopped)
         except CalledModelError as error:
-            sender.send(pb_utils.InferenceResponse(error=error.error))
+            last = pb_utils.InferenceResponse(error=error.error)
         except Exception as error:
-            sender.send(pb_utils.InferenceResponse(error=self.error_of(error)))
+            last = pb_utils.InferenceResponse(error=self.error_of(error))
         finally:
-            sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+            # In one call: a final mark after an error can end the whole server.
+            sender.send(last, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
