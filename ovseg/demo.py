@@ -18,7 +18,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from ovseg.cli.predict_command import shorten
+from ovseg.cli.predict_formats import shorten
 from ovseg.server.errors import ServerStartError
 from ovseg.server.service import Service, running_service
 from ovseg.server.stage_times import StageTimes, watch_stages

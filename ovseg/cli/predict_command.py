@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
 
 import typer
 from ovseg_client import (
@@ -17,89 +13,40 @@ from ovseg_client import (
     ConnectionFailedError,
     OvsegError,
     PredictArguments,
-    Prediction,
     PredictOptions,
-    Rle,
 )
-from ovseg_client.client import TOKEN_VARIABLE
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from ovseg.cli import predict_options as options
 from ovseg.cli.failing import fail
 from ovseg.cli.predict_files import expand_folders, picture_files
+from ovseg.cli.predict_formats import PICTURED, Format, Found, make_writer
+from ovseg.cli.predict_prompts import kept_masks, read_prompts
 from ovseg.settings import get_settings
 
-_BOX_FORM, _POINT_FORM = "x0,y0,x1,y1", "x,y"
 _OF_THE_SERVER = (AuthenticationError, ConnectionFailedError)
 """What would happen to the other images too."""
 _OF_AN_IMAGE = (OvsegError, OSError, ValueError)
-_RLE_CHARACTERS = 32
 
 
 def predict(
-    images: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="IMAGE...", help="Image files, folders of them (to their bottom), http(s) URLs."
-        ),
-    ],
-    box: Annotated[
-        list[str] | None,
-        typer.Option(metavar=_BOX_FORM, help="A box around an object; repeat for several."),
-    ] = None,
-    point: Annotated[
-        list[str] | None,
-        typer.Option(metavar=_POINT_FORM, help="A point on an object; repeat for several."),
-    ] = None,
-    background: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar=_POINT_FORM,
-            help="A point that is not on the object; all points then mark one object.",
-        ),
-    ] = None,
-    together: Annotated[
-        bool, typer.Option("--together", help="All points, and the box, mark one object.")
-    ] = False,
-    multimask: Annotated[
-        bool, typer.Option("--multimask", help="Show three candidates for each object.")
-    ] = False,
-    url: Annotated[
-        str | None,
-        typer.Option(help="The server: http://host:8080, or grpc://host:8001 for Triton itself."),
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="A served model, if it shall not be the server's default.")
-    ] = None,
-    token: Annotated[
-        str | None,
-        typer.Option(
-            envvar=TOKEN_VARIABLE,
-            show_envvar=False,
-            help="A token, if the server asks for one. Better in the environment, as OVSEG_TOKEN: "
-            "others on this machine can read command lines.",
-        ),
-    ] = None,
-    ca_file: Annotated[
-        Path | None,
-        typer.Option(help="PEM file with the certificates to trust for an https:// server."),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Write a JPEG picture with the masks drawn; of several images, into this folder.",
-        ),
-    ] = None,
-    as_json: Annotated[
-        bool,
-        typer.Option("--json", help="Print a JSON object with the whole masks, a line an image."),
-    ] = False,
-    concurrency: Annotated[
-        int, typer.Option(min=1, help="Of several images, how many to ask about at once.")
-    ] = 4,
+    images: options.Images,
+    box: options.Boxes = None,
+    point: options.Points = None,
+    background: options.BackgroundPoints = None,
+    together: options.Together = False,
+    refine: options.Refine = None,
+    output_format: options.OutputFormat = Format.TABLE,
+    as_json: options.AsJson = False,
+    output: options.Output = None,
+    multimask: options.Multimask = False,
+    keep_masks: options.KeepMasks = False,
+    category: options.Category = None,
+    url: options.Url = None,
+    model: options.Model = None,
+    token: options.Token = None,
+    ca_file: options.CaFile = None,
+    concurrency: options.Concurrency = 4,
 ) -> None:
     """Ask a running server for the masks of objects in an image, or at the same places in several.
 
@@ -114,9 +61,28 @@ def predict(
 
         ovseg predict photo.jpg --box 100,100,300,300 --point 120,130 --background 250,200
 
-    Masks are in COCO's run-length encoding, which pycocotools.mask.decode reads:
+    Correct a mask with further points; give those of before again:
+
+        ovseg predict photo.jpg --point 550,350 --keep-masks
+
+        ovseg predict photo.jpg --point 550,350 --background 600,380 --refine MASK_ID
+
+    What you get is a --format:
+
+        table          for people (the default)
+        json           whole masks in COCO's run-length encoding, a line for each image
+        polygons       the same as outlines
+        coco           one COCO annotation file for all images
+        coco-polygons  the same with outlines instead of run-length encoding
+        png            a picture of each mask, white on black
+        labels         one picture of all masks of an image: k on the k-th, 0 elsewhere
+        cutout         each object on a transparent background
 
         ovseg predict photo.jpg --point 550,350 --json | jq .masks
+
+        ovseg predict photos/ --point 550,350 --format coco > annotations.json
+
+        ovseg predict photo.jpg --point 550,350 --format cutout --output cutouts/
 
     Of several images, those that fail are named at the end, and the others are answered:
 
@@ -124,153 +90,68 @@ def predict(
 
     Start a server with `ovseg serve`.
     """
-    boxes = [_numbers("--box", text, _BOX_FORM) for text in box or []]
-    points = [_numbers("--point", text, _POINT_FORM) for text in point or []]
-    others = [_numbers("--background", text, _POINT_FORM) for text in background or []]
-    prompts = _prompts(boxes, points, others, together or bool(others))
+    if as_json:
+        if output_format not in PICTURED:
+            raise typer.BadParameter("it goes with no other --format", param_hint="--json")
+        output_format = Format.JSON
+    prompts = read_prompts(box or [], point or [], background or [], together)
     sources = expand_folders(images)
     is_batch = sources != images or len(images) > 1
-    pictures = picture_files(sources, output, is_batch)
-    options: PredictOptions = {
+    address = url or get_settings().gateway_url
+    if refine and is_batch:
+        raise typer.BadParameter("a mask is of one image", param_hint="--refine")
+    if keep_masks and output_format not in PICTURED:
+        raise typer.BadParameter("only table and json show the ids", param_hint="--keep-masks")
+    if (refine or keep_masks) and address.startswith("grpc"):
+        raise typer.BadParameter("masks are kept by the gateway: ask its http(s) address")
+    pictured = output if output_format in PICTURED else None
+    pictures = picture_files(sources, pictured, is_batch)
+    writer = make_writer(output_format, images, sources, is_batch, output, category)
+    asked: PredictOptions = {
         "boxes": prompts.boxes or None,
         "points": prompts.points or None,
         "labels": prompts.labels,
         "multimask": multimask,
-        "visualize": output is not None,
+        "keep_masks": keep_masks,
+        "refine": kept_masks(refine or []),
+        "visualize": pictured is not None,
         "model": model,
     }
-    items: list[PredictArguments] = [{"image": source, **options} for source in sources]
+    items: list[PredictArguments] = [{"image": source, **asked} for source in sources]
     failures = []
     # Rows that come one after the other on the terminal show how far it is, too.
     bar = is_batch and sys.stderr.isatty() and not sys.stdout.isatty()
     try:
         with (
-            Client(url or _default_url(), token=token, ca_file=ca_file) as client,
+            Client(address, token=token, ca_file=ca_file) as client,
             closing(client.predict_many(items, concurrency=concurrency, progress=bar)) as results,
         ):
             for source, picture, result in zip(sources, pictures, results, strict=True):
                 try:
-                    _show(source, result.get(), prompts.shown, picture, as_json, is_batch)
+                    prediction = result.get()
+                    if picture is not None:
+                        _write(picture, prediction.overlay or b"")
+                    writer.add(result.index, Found(source, prediction, prompts.shown))
+                    if picture is not None and output_format is Format.TABLE:
+                        Console(stderr=True).print(f"wrote {picture}", highlight=False)
                 except _OF_THE_SERVER:
                     raise
                 except _OF_AN_IMAGE as error:
                     failures.append(_reason(error, source, is_batch))
     except (OvsegError, OSError, ValueError, ImportError) as error:
-        fail(_reason(error, "", False))
+        failures.append(_reason(error, "", False))
+    # What was answered is kept, whatever came after it.
+    try:
+        writer.finish()
+    except OSError as error:
+        failures.append(_reason(error, "", False))
     if failures:
         fail("\nerror: ".join(failures))
 
 
-def _show(
-    source: str,
-    prediction: Prediction,
-    prompts: list[list[float]],
-    picture: Path | None,
-    as_json: bool,
-    is_batch: bool,
-) -> None:
-    if picture is not None:
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        picture.write_bytes(prediction.overlay or b"")
-    if as_json:
-        typer.echo(json.dumps({"image": source, **_as_json(prediction, prompts)}))
-        return
-    _print_table(prediction, prompts, source if is_batch else "image")
-    if picture is not None:
-        Console(stderr=True).print(f"wrote {picture}", highlight=False)
-
-
-@dataclass(frozen=True)
-class _Prompts:
-    boxes: list[list[float]]
-    points: list[Any]
-    """[x, y] of each object, or of one object [[x, y], …]."""
-    labels: list[list[int]] | None
-    shown: list[list[float]]
-    """The numbers that say which prompt a mask belongs to."""
-
-
-def _prompts(
-    boxes: list[list[float]], points: list[list[float]], others: list[list[float]], together: bool
-) -> _Prompts:
-    if not boxes and not points and not others:
-        raise typer.BadParameter("mark the objects with --box or with --point")
-    if not together:
-        if boxes and points:
-            raise typer.BadParameter(
-                "mark the objects with --box or with --point, or one object with both: --together"
-            )
-        return _Prompts(boxes, points, None, boxes or points)
-    if len(boxes) > 1:
-        raise typer.BadParameter("one object has one box", param_hint="--box")
-    marks = [*points, *others]
-    shown = [[number for mark in [*boxes, *marks] for number in mark]]
-    if not marks:
-        return _Prompts(boxes, [], None, shown)
-    return _Prompts(boxes, [marks], [[1] * len(points) + [0] * len(others)], shown)
-
-
-def shorten(text: str, characters: int = _RLE_CHARACTERS) -> str:
-    """A long run-length text, cut for people."""
-    if len(text) <= characters:
-        return text
-    return f"{text[:characters]}… ({len(text)} characters)"
-
-
-def _default_url() -> str:
-    return get_settings().gateway_url
-
-
-def _numbers(option: str, text: str, form: str) -> list[float]:
-    """`10,20.5` -> [10.0, 20.5], as many as `form` has."""
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) != len(form.split(",")) or not all(map(math.isfinite, numbers)):
-        raise typer.BadParameter(f"{text!r} is not of the form {form}", param_hint=option)
-    return numbers
-
-
-def _rows(prediction: Prediction, prompts: list[list[float]]) -> list[tuple[list[float], Any, Rle]]:
-    """(prompt, score, mask) of each mask; with candidates, a prompt's come one after another."""
-    rles: list[Rle] = []
-    for entry in prediction.rles:
-        rles.extend(entry if isinstance(entry, list) else [entry])
-    scores = prediction.scores.reshape(-1).tolist()
-    each = len(rles) // max(len(prompts), 1)
-    repeated = [prompt for prompt in prompts for _ in range(each)]
-    return list(zip(repeated, scores, rles, strict=True))
-
-
-def _as_json(prediction: Prediction, prompts: list[list[float]]) -> dict[str, Any]:
-    return {
-        "masks": [
-            {
-                "prompt": prompt,
-                "score": None if math.isnan(score) else score,
-                "size": rle["size"],
-                "counts": rle["counts"],
-            }
-            for prompt, score, rle in _rows(prediction, prompts)
-        ]
-    }
-
-
-def _print_table(prediction: Prediction, prompts: list[list[float]], title: str) -> None:
-    table = Table("prompt", "pixels", "score", "RLE counts", box=None)
-    masks = prediction.masks.reshape(-1, *prediction.masks.shape[-2:])
-    for (prompt, score, rle), mask in zip(_rows(prediction, prompts), masks, strict=True):
-        table.add_row(
-            ",".join(f"{number:g}" for number in prompt),
-            str(int(mask.sum())),
-            "" if math.isnan(score) else f"{score:.3f}",
-            Text(shorten(rle["counts"])),  # no markup: the text may hold brackets
-        )
-    height, width = prediction.size
-    console = Console()
-    console.print(Text(f"{title}: {width} x {height} pixels"))
-    console.print(table)
+def _write(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
 
 
 def _reason(error: Exception, source: str, is_batch: bool) -> str:

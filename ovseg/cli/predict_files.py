@@ -31,6 +31,23 @@ def expand_folders(images: list[str]) -> list[str]:
     return found
 
 
+def dataset_names(images: list[str], sources: list[str]) -> list[str]:
+    """COCO's `file_name` of each source: its path in the folder, if that is all that was given."""
+    if len(images) > 1 or is_url(images[0]) or not Path(images[0]).is_dir():
+        return sources
+    return [Path(source).relative_to(images[0]).as_posix() for source in sources]
+
+
+def distinct_names(sources: list[str]) -> list[str]:
+    """A name for the files that are made of each image, without suffix."""
+    paths = [Path(urlsplit(source).path if is_url(source) else source) for source in sources]
+    names = [path.stem for path in paths]
+    if len(set(names)) < len(names):
+        # Images of the same name, in several folders or formats.
+        names = [f"{i:04}_{name}" for i, name in enumerate(names)]
+    return names
+
+
 def picture_files(sources: list[str], output: Path | None, is_batch: bool) -> list[Path | None]:
     """Where the picture of each image goes.
 
@@ -48,11 +65,25 @@ def picture_files(sources: list[str], output: Path | None, is_batch: bool) -> li
         if output.suffix.lower() not in _JPEG_SUFFIXES:
             raise typer.BadParameter("the picture is a JPEG: name it .jpg", param_hint="--output")
         return [output]
+    check_folder(output)
+    return [output / f"{name}_masks.jpg" for name in distinct_names(sources)]
+
+
+def check_folder(output: Path) -> None:
+    """Check that what `--output` says is a folder, or can be one.
+
+    Raises:
+        typer.BadParameter: it is a file.
+    """
     if output.exists() and not output.is_dir():
         raise typer.BadParameter("of several images, this is a folder", param_hint="--output")
-    paths = [Path(urlsplit(source).path if is_url(source) else source) for source in sources]
-    files = [output / f"{path.stem}_masks.jpg" for path in paths]
-    if len(set(files)) < len(files):
-        # Images of the same name, in several folders or formats.
-        files = [output / f"{i:04}_{file.name}" for i, file in enumerate(files)]
-    return list(files)
+
+
+def check_file(output: Path) -> None:
+    """Check that what `--output` says is a file, or can be one.
+
+    Raises:
+        typer.BadParameter: it is a folder.
+    """
+    if output.is_dir():
+        raise typer.BadParameter("with this --format, this is a file", param_hint="--output")

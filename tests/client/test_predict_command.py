@@ -13,7 +13,7 @@ import pytest
 from ovseg_client import Client
 from PIL import Image
 
-from ovseg.cli.predict_command import shorten
+from ovseg.cli.predict_formats import shorten
 from ovseg.server.service import Service
 from ovseg.settings import EXAMPLE_PHOTO
 from tests.client.canned import Run
@@ -84,6 +84,24 @@ def test_points_on_and_off_an_object_and_its_box_give_one_mask_or_three(
     masks = json.loads(three.stdout)["masks"]
     assert len({mask["counts"] for mask in masks}) == 3
     assert table.output.count("150,12,300,150,220,100,60,400") == 3
+
+
+def test_a_mask_is_refined_by_its_id(run: Run, mini_service: Service) -> None:
+    address = ["--url", mini_service.base_url]
+    kept = run(EXAMPLE_PHOTO, "--point", "220,100", "--keep-masks", "--json", *address)
+    (mask,) = json.loads(kept.stdout)["masks"]
+    marks = ["--point", "220,100", "--background", "60,400"]
+    refined = run(EXAMPLE_PHOTO, *marks, "--refine", mask["maskId"], "--json", *address)
+
+    with Client(mini_service.base_url) as client:
+        first = client.predict(EXAMPLE_PHOTO, points=[[220, 100]], keep_masks=True)
+        second = client.predict(
+            EXAMPLE_PHOTO, points=[[[220, 100], [60, 400]]], labels=[[1, 0]], refine=first
+        )
+        anew = client.predict(EXAMPLE_PHOTO, points=[[[220, 100], [60, 400]]], labels=[[1, 0]])
+    assert mask["counts"] == first.rles[0]["counts"]
+    (better,) = json.loads(refined.stdout)["masks"]
+    assert better["counts"] == second.rles[0]["counts"] != anew.rles[0]["counts"]
 
 
 @pytest.mark.parametrize(
