@@ -93,5 +93,5 @@ def non_maximum_suppression(boxes: NDArray[np.int32], scores: Floats, threshold:
         shared = np.maximum(stop - start, 0).prod(axis=1)
         with np.errstate(invalid="ignore"):  # 0 / 0: no area, no overlap
             iou = shared / (areas[best] + areas[rest] - shared)
-        rest = rest[~(iou > threshold)]
+        rest = rest[~(iou.astype(np.float64) > threshold)]
     return np.array(kept, np.int64)
