@@ -253,6 +253,8 @@ class TritonProcess:
         # Paddle's MKL takes its slowest path on AMD unless told that the CPU has AVX2.
         environment.setdefault("MKL_DEBUG_CPU_TYPE", "5")
         environment.setdefault("OMP_NUM_THREADS", str(self._settings.threads))
+        # Each replaced stage would leave the heaps of its threads behind, megabytes apiece.
+        environment.setdefault("MALLOC_ARENA_MAX", "2")
         return environment
 
 
