@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -43,6 +44,13 @@ class FakeTriton:
     served: dict[str, str] = field(default_factory=dict)
     """Prompt kinds by model name, the default first; empty: Triton does not say."""
     list_requests: int = 0
+    batches: int = 3
+    """After which a stream has its masks."""
+    failing_batch: int | None = None
+    """In which a stream fails with `stream_failure`."""
+    stream_failure: str = ""
+    fails_once: bool = False
+    streams_open: int = 0
 
     def reset(self) -> None:
         """Forget calls and orders."""
@@ -79,6 +87,9 @@ class FakeTriton:
             outputs,
         )
 
+    def stream_infer(self, inputs_iterator: Any, **options: Any) -> FakeStream:
+        return FakeStream(self, inputs_iterator, options)
+
     async def get_inference_statistics(self, *, client_timeout: float | None = None) -> Any:
         self.list_requests += 1
         if self.failure is not None:
@@ -107,6 +118,52 @@ class FakeTriton:
         pass
 
 
+class FakeStream:
+    """What everything is answered with: progress in sixteens of points, then two masks."""
+
+    def __init__(self, triton: FakeTriton, requests: Any, options: dict[str, Any]) -> None:
+        self._triton = triton
+        self._requests = requests
+        self._options = options
+        self._answers = self._answer()
+
+    def __aiter__(self) -> AsyncIterator[tuple[Any, Any]]:
+        return self._answers
+
+    def cancel(self) -> None:
+        self._triton.streams_open -= 1
+
+    async def _answer(self) -> AsyncIterator[tuple[Any, Any]]:
+        triton = self._triton
+        triton.streams_open += 1
+        async for request in self._requests:
+            tensors = {tensor.name(): _decode(tensor) for tensor in request["inputs"]}
+            outputs = [output.name() for output in request["outputs"]]
+            options = {**self._options, "timeout": request["timeout"]}
+            triton.calls.append(Call(request["model_name"], tensors, outputs, options))
+        for batch in range(triton.batches + 1):
+            await asyncio.sleep(triton.delay_s)
+            if triton.failing_batch == batch:
+                if triton.fails_once:
+                    triton.failing_batch = None
+                yield None, InferenceServerException(triton.stream_failure)
+                return
+            progress = np.array([16 * batch, 16 * triton.batches], np.int32)
+            yield FakeResult({"progress": progress}, outputs), None
+        masks = {
+            "counts": np.array([b"mask0", b"mask1"], dtype=np.object_),
+            "size": np.array(SIZE, np.int32),
+            "scores": np.array([0.9375, 0.875], np.float32),
+            "stability_scores": np.array([0.96875, np.nan], np.float32),
+            "areas": np.array([7, 0], np.int32),
+            "boxes": np.array([[0, 1, 2, 3], [0, 0, 0, 0]], np.int32),
+            "points": np.array([[1.5, 2], [4.5, 2]], np.float32),
+            "crop_boxes": np.array([[0, 0, 6, 4]] * 2, np.int32),
+            "overlay": np.array([PICTURE], dtype=np.object_),
+        }
+        yield FakeResult(masks, outputs), None
+
+
 @dataclass(frozen=True)
 class FakeResult:
     """Holds only the outputs that were asked for, as Triton does."""
@@ -115,7 +172,7 @@ class FakeResult:
     outputs: list[str]
 
     def as_numpy(self, name: str) -> Any:
-        return self.tensors[name] if name in self.outputs else None
+        return self.tensors.get(name) if name in self.outputs else None
 
 
 def _decode(tensor: Any) -> Any:
