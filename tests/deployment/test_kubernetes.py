@@ -28,6 +28,7 @@ from tests.deployment.monitoring import (
 BASE = ROOT / "deploy" / "kubernetes" / "base"
 INGRESS = ROOT / "deploy" / "kubernetes" / "ingress"
 OWN_MODEL = ROOT / "deploy" / "kubernetes" / "own-model"
+SPLIT = ROOT / "deploy" / "kubernetes" / "split"
 MONITORING = ROOT / "deploy" / "monitoring"
 VERSIONS = ("1.31", "1.37")
 OPERATORS = ("monitoring.coreos.com/v1",)
@@ -108,7 +109,7 @@ def test_a_replica_copies_the_model_that_is_imported_and_serves_it() -> None:
 
 @needs_kubectl
 @pytest.mark.parametrize(
-    "folder", [BASE, INGRESS, OWN_MODEL, MONITORING], ids=lambda path: path.name
+    "folder", [BASE, INGRESS, OWN_MODEL, SPLIT, MONITORING], ids=lambda path: path.name
 )
 def test_what_kustomize_renders_follows_the_schemas(folder: Path) -> None:
     for manifest in rendered(folder):
@@ -116,7 +117,7 @@ def test_what_kustomize_renders_follows_the_schemas(folder: Path) -> None:
             assert manifest["metadata"]["namespace"] == "ovseg"
         if manifest["apiVersion"] not in OPERATORS:
             kubernetes_validate.validate(manifest, VERSIONS[-1], strict=True)
-        if manifest["kind"] in ("Deployment", "Job"):
+        if manifest["kind"] in ("Deployment", "StatefulSet", "Job"):
             pod = manifest["spec"]["template"]["spec"]
             images = {c["image"] for c in pod["containers"] + pod.get("initContainers", [])}
             assert images == {"registry.example.org/ovseg:0.1.0"}
@@ -240,13 +241,45 @@ def test_the_autoscaler_asks_for_what_prometheus_is_told_to_answer() -> None:
 
 
 def test_the_rules_for_the_operator_are_those_with_the_tests() -> None:
-    rule, monitor = (
-        read(MONITORING / "kubernetes" / name)[0]
-        for name in ("prometheus-rule.yaml", "service-monitor.yaml")
-    )
+    (rule,) = read(MONITORING / "kubernetes" / "prometheus-rule.yaml")
+    monitor, of_triton = read(MONITORING / "kubernetes" / "service-monitor.yaml")
     assert [r for group in rule["spec"]["groups"] for r in group["rules"]] == rules()
     service = of_kind("Service")
     assert monitor["spec"]["selector"]["matchLabels"] == service["metadata"]["labels"]
     (endpoint,) = monitor["spec"]["endpoints"]
     assert endpoint["port"] in [port["name"] for port in service["spec"]["ports"]]
     assert re.match("ovseg", service["metadata"]["name"])  # Its name is the job's: `up{job=~…}`.
+    triton = read(SPLIT / "triton.yaml")[0]
+    assert of_triton["spec"]["selector"]["matchLabels"] == triton["metadata"]["labels"]
+    assert {"name": "metrics", "port": 8002, "targetPort": "metrics"} in triton["spec"]["ports"]
+
+
+@needs_kubectl
+def test_apart_the_gateways_reach_triton_and_nobody_else_does() -> None:
+    made = {(m["kind"], m["metadata"]["name"]): m for m in rendered(SPLIT)}
+    gateway = made["Deployment", "ovseg"]["spec"]["template"]["spec"]["containers"][0]
+    stateful = made["StatefulSet", "ovseg-triton"]["spec"]
+    pod = stateful["template"]["spec"]
+    (triton,) = pod["containers"]
+    assert (gateway["args"], triton["args"]) == (["serve", "gateway"], ["serve", "triton"])
+    values = made["ConfigMap", "ovseg-settings"]["data"]
+    settings = Settings(**{k.removeprefix("OVSEG_").lower(): v for k, v in values.items()})
+    service = made["Service", "ovseg-triton"]
+    assert settings.triton_grpc_address == f"{service['metadata']['name']}:{settings.grpc_port}"
+    assert service["spec"]["selector"] == stateful["template"]["metadata"]["labels"]
+    ports = {port["name"]: port["containerPort"] for port in triton["ports"]}
+    assert ports == {
+        "grpc": settings.grpc_port,
+        "triton-http": settings.triton_http_port,
+        "metrics": settings.metrics_port,
+    }
+    assert {"name": "OVSEG_TRITON_HOST", "value": "0.0.0.0"} in triton["env"]
+    # The policy for all pods opens their port `http`: Triton has none of that name.
+    allowed = made["NetworkPolicy", "ovseg-triton"]["spec"]["ingress"]
+    assert [rule["ports"][0]["port"] for rule in allowed] == ["grpc", "metrics"]
+    assert allowed[0]["from"][0]["podSelector"]["matchLabels"] == {
+        "app.kubernetes.io/name": "ovseg"
+    }
+    assert pod["terminationGracePeriodSeconds"] > 15 + 15 + 10  # preStop, triton_process.py
+    (metric,) = made["HorizontalPodAutoscaler", "ovseg"]["spec"]["metrics"]
+    assert metric["resource"]["name"] == "cpu"
