@@ -24,6 +24,7 @@ from ovseg_client.errors import (
     ServerError,
     UnavailableError,
 )
+from ovseg_client.everything import Everything, EverythingOptions
 from ovseg_client.pipeline import create_pipeline
 from ovseg_client.prediction import Prediction, Rle
 from ovseg_client.request import PredictArguments, PredictOptions
@@ -38,6 +39,8 @@ __all__ = [
     "BatchResult",
     "Client",
     "ConnectionFailedError",
+    "Everything",
+    "EverythingOptions",
     "ImageSession",
     "InvalidRequestError",
     "NotFoundError",

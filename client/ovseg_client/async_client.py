@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ovseg_client.base_client import BaseClient
 from ovseg_client.batch import BatchResult, Tasks, check_concurrency, results_in_order
+from ovseg_client.everything import Everything, EverythingOptions
 from ovseg_client.images import Image, LoadedImage
 from ovseg_client.prediction import Prediction
 from ovseg_client.progress import Progress
@@ -30,6 +31,12 @@ class AsyncClient(BaseClient):
     async def predict(self, image: Image, **options: Unpack[PredictOptions]) -> Prediction:
         """See `Client.predict`."""
         return await self._predict(image, **options)
+
+    async def everything(
+        self, image: Image, *, progress: Progress = False, **options: Unpack[EverythingOptions]
+    ) -> Everything:
+        """See `Client.everything`."""
+        return await self._everything(image, progress, **options)
 
     async def image(self, source: Image) -> AsyncImageSession:
         """See `Client.image`."""
@@ -81,3 +88,9 @@ class AsyncImageSession:
     async def predict(self, **options: Unpack[PredictOptions]) -> Prediction:
         """See `ImageSession.predict`."""
         return await self._client._predict(self._image, **options)
+
+    async def everything(
+        self, *, progress: Progress = False, **options: Unpack[EverythingOptions]
+    ) -> Everything:
+        """See `ImageSession.everything`."""
+        return await self._client._everything(self._image, progress, **options)

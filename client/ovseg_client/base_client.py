@@ -6,8 +6,14 @@ import os
 from typing import TYPE_CHECKING, ClassVar
 
 from ovseg_client.batch import BatchResult
+from ovseg_client.everything import (
+    Everything,
+    EverythingOptions,
+    everything_request,
+)
 from ovseg_client.images import Image, LoadedImage, load_image
 from ovseg_client.prediction import Prediction
+from ovseg_client.progress import Progress, reporting
 from ovseg_client.request import PredictArguments, PredictOptions, predict_request
 from ovseg_client.retrying import Deadline
 from ovseg_client.transport import Transport
@@ -51,6 +57,18 @@ class BaseClient:
         request = predict_request(**options)
         loaded = image if isinstance(image, LoadedImage) else await self._load(image)
         return await self._transport.predict(loaded, request, deadline)
+
+    async def _everything(
+        self,
+        image: Image | LoadedImage,
+        progress: Progress,
+        **options: Unpack[EverythingOptions],
+    ) -> Everything:
+        deadline = Deadline.after(self._timeout_s)
+        request = everything_request(**options)
+        loaded = image if isinstance(image, LoadedImage) else await self._load(image)
+        with reporting(progress) as report:
+            return await self._transport.everything(loaded, request, report, deadline)
 
     async def _predict_item(self, index: int, item: PredictArguments) -> BatchResult:
         try:

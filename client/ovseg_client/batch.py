@@ -73,7 +73,7 @@ async def results_in_order(
     total = len(items) if isinstance(items, Sized) else None
     numbered = enumerate(items)
     started: deque[_Started] = deque()
-    with reporting(progress, total) as report:
+    with reporting(progress) as report:
         try:
             while True:
                 for index, item in islice(numbered, _WINDOW * concurrency - len(started)):
@@ -81,7 +81,7 @@ async def results_in_order(
                 if not started:
                     return
                 result = await workers.result(started.popleft())
-                report(result.index + 1)
+                report(result.index + 1, total)
                 yield result
         finally:
             await workers.stop()

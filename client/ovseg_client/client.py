@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ovseg_client.base_client import DEFAULT_ADDRESS, TOKEN_VARIABLE, BaseClient
 from ovseg_client.batch import BatchResult, Threads, check_concurrency, results_in_order
+from ovseg_client.everything import Everything, EverythingOptions
 from ovseg_client.images import Image, LoadedImage
 from ovseg_client.prediction import Prediction
 from ovseg_client.progress import Progress
@@ -69,6 +70,36 @@ class Client(BaseClient):
             OvsegError: the service failed, ran out of time, or cannot be reached.
         """
         return run_blocking(self._predict(image, **options))
+
+    def everything(
+        self, image: Image, *, progress: Progress = False, **options: Unpack[EverythingOptions]
+    ) -> Everything:
+        """Find all objects in an image: SAM's automatic mask generation.
+
+        A grid of points is asked, which takes many times as long as one prompt: see `timeout`.
+
+        Args:
+            image: as for `predict`.
+            progress: True for a bar on stderr (needs the extra `progress`), or a function that is
+                called with the numbers of points done and of all points.
+            points_per_side: of the grid; by default the service's, 32.
+            points_per_batch: decoded at once; at most, and by default, the service's.
+            pred_iou_thresh: masks whose predicted IoU is not above it are dropped (0.88).
+            stability_score_thresh: masks whose stability is below it are dropped (0.95).
+            stability_score_offset: how far the threshold is moved to measure stability (1.0).
+            box_nms_thresh: IoU of boxes above which two masks are one thing (0.7).
+            crop_n_layers: layers of crops that are looked at too, 2^i x 2^i in layer i (0).
+            crop_nms_thresh: `box_nms_thresh` between masks of different crops (0.7).
+            crop_overlap_ratio: of crops, as a share of the image's shorter side (512 / 1500).
+            crop_n_points_downscale_factor: layer i has `points_per_side / factor^i` points (1).
+            min_mask_region_area: smaller holes and separate regions are removed (0).
+            visualize, log_id, model: as for `predict`.
+
+        Raises:
+            TypeError, OSError, OvsegError: as of `predict`.
+            ImportError: a bar without the extra.
+        """
+        return run_blocking(self._everything(image, progress, **options))
 
     def image(self, source: Image) -> ImageSession:
         """A session for one image, which is read and encoded here, once.
@@ -163,3 +194,9 @@ class ImageSession:
         `session.predict(points=…, labels=…, refine=first)`.
         """
         return run_blocking(self._client._predict(self._image, **options))
+
+    def everything(
+        self, *, progress: Progress = False, **options: Unpack[EverythingOptions]
+    ) -> Everything:
+        """`Client.everything` about this image."""
+        return run_blocking(self._client._everything(self._image, progress, **options))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
+import queue
 import re
+from collections.abc import AsyncIterator, Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
-
-import numpy as np
-import numpy.typing as npt
 
 from ovseg_client.errors import (
     ConnectionFailedError,
@@ -19,22 +18,29 @@ from ovseg_client.errors import (
     Problem,
     error_for,
 )
+from ovseg_client.everything import (
+    Everything,
+    EverythingRequest,
+    Report,
+)
+from ovseg_client.grpc_messages import (
+    everything_inputs,
+    everything_of,
+    everything_output_names,
+    output_names,
+    prediction_of,
+    request_inputs,
+    requested,
+)
 from ovseg_client.images import LoadedImage, fetch
-from ovseg_client.prediction import Prediction, Rle
+from ovseg_client.prediction import Prediction
 from ovseg_client.request import PredictRequest
 from ovseg_client.retrying import Deadline, with_retries
+from ovseg_client.triton_modules import InferenceServerException, aio, grpc, triton
 from ovseg_client.waiting import Waiting
 
-try:
-    import tritonclient.grpc as triton
-    import tritonclient.grpc.aio as aio
-    from tritonclient.utils import InferenceServerException
-except (ImportError, RuntimeError) as missing:  # RuntimeError: tritonclient without gRPC.
-    raise ImportError(
-        f"grpc:// addresses need tritonclient: pip install 'ovseg-client[grpc]' ({missing})"
-    ) from missing
-
 MODEL_NAME = "open_vocabulary_segmentation"
+EVERYTHING = "everything"
 _HTTP_STATUSES = {"NOT_FOUND": 404, "UNAVAILABLE": 503, "DEADLINE_EXCEEDED": 504}
 _RETRY_AFTER_S = 1.0
 """After UNAVAILABLE, as the gateway says; gRPC itself connects again no sooner."""
@@ -49,6 +55,12 @@ class Triton(Protocol):
     """`InferenceServerClient` of `tritonclient.grpc.aio`, or one that blocks."""
 
     async def infer(self, model_name: str, inputs: list[Any], **options: Any) -> Any: ...
+
+    async def stream_until(
+        self, is_last: Callable[[Any], bool], timeout_s: float, **request: Any
+    ) -> Any:
+        """The last of the results of one request; `is_last` is called with each."""
+        ...
 
     async def is_model_ready(self, model_name: str, *, client_timeout: float) -> bool: ...
 
@@ -68,18 +80,14 @@ class GrpcTransport:
         self, image: LoadedImage, request: PredictRequest, deadline: Deadline
     ) -> Prediction:
         """Send one request, with the image: Triton keeps embeddings, but no files."""
-        file = image.file
-        if file is None:  # Triton takes bytes only.
-            file = await self._waiting.work(fetch, image.url or "", deadline.check())
-            image.file = file
-        inputs = request_inputs(file, request)
+        inputs = request_inputs(await self._file_of(image, deadline), request)
 
         async def attempt() -> Any:
             try:
                 return await self._triton.infer(
                     f"{MODEL_NAME}.{request.model}" if request.model else MODEL_NAME,
                     inputs,
-                    outputs=[triton.InferRequestedOutput(name) for name in output_names(request)],
+                    outputs=requested(output_names(request)),
                     request_id=request.log_id or "",
                     client_timeout=deadline.check(),
                 )
@@ -88,6 +96,41 @@ class GrpcTransport:
 
         result = await with_retries(attempt, self._retries, deadline, self._waiting.sleep)
         return prediction_of(result, request)
+
+    async def everything(
+        self, image: LoadedImage, request: EverythingRequest, report: Report, deadline: Deadline
+    ) -> Everything:
+        """Send one such request; Triton answers it bit by bit."""
+        file = await self._file_of(image, deadline)
+        inputs = everything_inputs(file, request)
+
+        def take(result: Any) -> bool:
+            if result.as_numpy("counts") is not None:
+                return True
+            done, total = result.as_numpy("progress").tolist()
+            report(done, total)
+            return False
+
+        async def attempt() -> Any:
+            try:
+                return await self._triton.stream_until(
+                    take,
+                    deadline.check(),
+                    model_name=f"{EVERYTHING}.{request.model}" if request.model else EVERYTHING,
+                    inputs=inputs,
+                    outputs=requested(everything_output_names(request)),
+                    request_id=request.log_id or "",
+                )
+            except InferenceServerException as error:
+                raise self._error(error, request.log_id or "") from error
+
+        result = await with_retries(attempt, self._retries, deadline, self._waiting.sleep)
+        return everything_of(result, request)
+
+    async def _file_of(self, image: LoadedImage, deadline: Deadline) -> bytes:
+        if image.file is None:  # Triton takes bytes only.
+            image.file = await self._waiting.work(fetch, image.url or "", deadline.check())
+        return image.file
 
     async def is_ready(self) -> bool:
         """Whether Triton says that the model is ready (it does not notice a crashed stage)."""
@@ -109,7 +152,8 @@ class GrpcTransport:
             return ConnectionFailedError(
                 f"grpc://{self._address}: {message}", retry_after_s=_RETRY_AFTER_S
             )
-        if status == "INVALID_ARGUMENT":
+        # An error within a stream has no status.
+        if status == "INVALID_ARGUMENT" or (not status and _problems(message)):
             return InvalidRequestError(422, message, log_id, _problems(message))
         if _CRASH_MESSAGE.search(message):
             status = "UNAVAILABLE"
@@ -124,10 +168,31 @@ class BlockingTriton:
     """
 
     def __init__(self, address: str, options: dict[str, Any]) -> None:
-        self._client = triton.InferenceServerClient(address, **options)
+        self._connect = functools.partial(triton.InferenceServerClient, address, **options)
+        self._client = self._connect()
 
     async def infer(self, model_name: str, inputs: list[Any], **options: Any) -> Any:
         return self._client.infer(model_name, inputs, **options)
+
+    async def stream_until(
+        self, is_last: Callable[[Any], bool], timeout_s: float, **request: Any
+    ) -> Any:
+        # A client has room for one stream, and threads share this one.
+        results: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
+        with self._connect() as client:
+            client.start_stream(
+                lambda result, error: results.put((result, error)), stream_timeout=timeout_s
+            )
+            try:
+                client.async_stream_infer(**request)
+                while True:
+                    result, error = results.get()
+                    if error is not None:
+                        raise error
+                    if is_last(result):
+                        return result
+            finally:
+                client.stop_stream(cancel_requests=True)
 
     async def is_model_ready(self, model_name: str, *, client_timeout: float) -> bool:
         return bool(self._client.is_model_ready(model_name, client_timeout=client_timeout))
@@ -151,6 +216,26 @@ class AsyncioTriton:
     async def infer(self, model_name: str, inputs: list[Any], **options: Any) -> Any:
         return await self._client.infer(model_name, inputs, **options)
 
+    async def stream_until(
+        self, is_last: Callable[[Any], bool], timeout_s: float, **request: Any
+    ) -> Any:
+        async def requests() -> AsyncIterator[dict[str, Any]]:
+            yield request
+
+        stream = self._client.stream_infer(requests(), stream_timeout=timeout_s)
+        try:
+            async for result, error in stream:
+                if error is not None:
+                    raise error
+                if is_last(result):
+                    return result
+        except grpc.aio.AioRpcError as error:
+            status = f"StatusCode.{error.code().name}"
+            raise InferenceServerException(error.details(), status=status) from error
+        finally:
+            stream.cancel()
+        raise InferenceServerException("the answer broke off")
+
     async def is_model_ready(self, model_name: str, *, client_timeout: float) -> bool:
         return bool(await self._client.is_model_ready(model_name, client_timeout=client_timeout))
 
@@ -164,61 +249,7 @@ def triton_options(tls: bool, ca_file: str | os.PathLike[str] | None) -> dict[st
     return {"ssl": tls, "root_certificates": None if ca_file is None else os.fspath(ca_file)}
 
 
-def output_names(request: PredictRequest) -> list[str]:
-    """The tensors to ask for: the stages of others do not run."""
-    wanted = {"overlay": request.visualize, "low_res_masks": request.keep_masks}
-    return ["counts", "size", "scores", *(name for name, is_so in wanted.items() if is_so)]
-
-
-def request_inputs(file: bytes, request: PredictRequest) -> list[Any]:
-    """The tensors of a request about an image file."""
-    inputs = [
-        _input("image", np.array([file], np.object_), "BYTES"),
-        _input("point_coords", request.prompts.coords.astype(np.float32), "FP32"),
-        _input("point_labels", request.prompts.labels, "INT32"),
-    ]
-    if request.refine is not None:
-        inputs.append(_input("mask_input", _low_res_masks(request.refine), "FP32"))
-    if request.multimask:
-        inputs.append(_input("multimask", np.array([True]), "BOOL"))
-    return inputs
-
-
-def _low_res_masks(prediction: Prediction) -> npt.NDArray[np.float32]:
-    masks = prediction.low_res_masks
-    if masks is None:
-        raise ValueError("refine must have been predicted over gRPC with keep_masks=True")
-    return masks[np.arange(len(masks)), prediction.best] if masks.ndim == 4 else masks
-
-
-def prediction_of(result: Any, request: PredictRequest) -> Prediction:
-    """The result in Triton's answer: `counts` and `scores` [N, M], `size` [2], `overlay` [1]."""
-    height, width = (int(side) for side in result.as_numpy("size"))
-    rles = [
-        [Rle(size=[height, width], counts=counts.decode("ascii")) for counts in candidates]
-        for candidates in result.as_numpy("counts")
-    ]
-    scores = result.as_numpy("scores")
-    low_res_masks = result.as_numpy("low_res_masks") if request.keep_masks else None
-    if low_res_masks is not None and not request.multimask:
-        low_res_masks = low_res_masks[:, 0]
-    return Prediction(
-        rles=rles if request.multimask else [candidates[0] for candidates in rles],
-        scores=scores if request.multimask else scores.reshape(-1),
-        size=(height, width),
-        overlay=bytes(result.as_numpy("overlay")[0]) if request.visualize else None,
-        log_id=request.log_id or "",
-        low_res_masks=low_res_masks,
-    )
-
-
 def _problems(message: str) -> list[Problem]:
     """A stage's `tensor: reason`; empty for Triton's own messages."""
     loc, found, reason = message.partition(": ")
     return [Problem(loc, reason)] if found and loc.isidentifier() else []
-
-
-def _input(name: str, value: npt.NDArray[Any], datatype: str) -> Any:
-    tensor = triton.InferInput(name, list(value.shape), datatype)
-    tensor.set_data_from_numpy(value)
-    return tensor

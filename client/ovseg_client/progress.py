@@ -1,4 +1,4 @@
-"""How far `predict_many` is: a bar in the terminal, or a call of the caller's function."""
+"""How far a long call is: a bar in the terminal, or a call of the caller's function."""
 
 from __future__ import annotations
 
@@ -6,29 +6,28 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 Progress = bool | Callable[[int, int | None], object]
-"""True for a bar (needs the extra `progress`), or a function of the numbers of results and of items
-(None for items that have no length)."""
+"""True for a bar (needs the extra `progress`), or a function of the numbers of what is done and of
+all (None for items that have no length)."""
 
 
 @contextlib.contextmanager
-def reporting(progress: Progress, total: int | None) -> Iterator[Callable[[int], object]]:
-    """A function of the number of results, to be called with each of them.
+def reporting(progress: Progress) -> Iterator[Callable[[int, int | None], object]]:
+    """A function of the numbers of what is done and of all, to be called whenever they change.
 
     Raises:
         ImportError: a bar without the extra.
     """
     if callable(progress):
-        report = progress
-        yield lambda done: report(done, total)
+        yield progress
     elif progress:
-        with _bar(total) as update:
+        with _bar() as update:
             yield update
     else:
-        yield lambda done: None
+        yield lambda done, total: None
 
 
 @contextlib.contextmanager
-def _bar(total: int | None) -> Iterator[Callable[[int], object]]:
+def _bar() -> Iterator[Callable[[int, int | None], object]]:
     try:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -38,5 +37,5 @@ def _bar(total: int | None) -> Iterator[Callable[[int], object]]:
         ) from missing
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda done: bar.update(task, completed=done)
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

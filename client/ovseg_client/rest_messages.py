@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ovseg_client.errors import error_for
+from ovseg_client.everything import Everything, EverythingRequest
 from ovseg_client.images import LoadedImage
 from ovseg_client.prediction import Prediction, Rle
 from ovseg_client.request import PredictRequest
@@ -28,9 +29,14 @@ class Answer:
     content: bytes
 
 
-def encode_request(request: PredictRequest, image: LoadedImage, *, by_id: bool = False) -> bytes:
+def encode_request(
+    request: PredictRequest | EverythingRequest, image: LoadedImage, *, by_id: bool = False
+) -> bytes:
     """The body of a request: with the image itself, or with the service's name for it."""
-    return json.dumps(request_body(request, _image_field(image, by_id))).encode("ascii")
+    field = _image_field(image, by_id)
+    if isinstance(request, EverythingRequest):
+        return json.dumps(everything_body(request, field)).encode("ascii")
+    return json.dumps(request_body(request, field)).encode("ascii")
 
 
 def _image_field(image: LoadedImage, by_id: bool) -> dict[str, str]:
@@ -62,6 +68,23 @@ def request_body(request: PredictRequest, image: dict[str, str]) -> dict[str, An
     }
 
 
+def everything_body(request: EverythingRequest, image: dict[str, str]) -> dict[str, Any]:
+    """The JSON object of a request for everything; `image` as of `request_body`."""
+    named = {"logId": request.log_id, "model": request.model}
+    return {
+        **image,
+        "promptType": "everything",
+        "everything": {_camel(name): value for name, value in request.parameters.items()},
+        "visualize": request.visualize,
+        **{name: value for name, value in named.items() if value is not None},
+    }
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
+
+
 def _mask_ids(prediction: Prediction) -> list[str]:
     ids = prediction.mask_ids
     if ids is None:
@@ -75,8 +98,8 @@ def _mask_ids(prediction: Prediction) -> list[str]:
     return found
 
 
-def decode_answer(answer: Answer, multimask: bool) -> tuple[Prediction, str | None]:
-    """The result in an answer, and the service's name for the image if it keeps it.
+def decode_answer(answer: Answer) -> tuple[dict[str, Any], str | None]:
+    """A successful answer's JSON, and the service's name for the image if it keeps it.
 
     Raises:
         ApiError: it is no success.
@@ -90,8 +113,7 @@ def decode_answer(answer: Answer, multimask: bool) -> tuple[Prediction, str | No
         message = known.get("errorMsg") or f"the server answered {answer.status}"
         wait_s = parse_retry_after(answer.headers.get("retry-after", ""))
         raise error_for(answer.status, message, known.get("logId", ""), wait_s)
-    timing = answer.headers.get("server-timing", "")
-    return prediction_of(content, timing, multimask), content["result"].get("imageId")
+    return content, content["result"].get("imageId")
 
 
 def prediction_of(
@@ -114,6 +136,18 @@ def prediction_of(
         if any(ids)
         else None,
         timings=parse_server_timing(server_timing),
+    )
+
+
+def everything_of(answer: dict[str, Any], server_timing: str = "") -> Everything:
+    """Everything in a successful answer."""
+    infos = answer["result"]["maskInfos"]
+    prediction = prediction_of(answer, server_timing)
+    return Everything(
+        **vars(prediction),
+        stability_scores=np.array([info.get("stabilityScore", np.nan) for info in infos], "f4"),
+        points=np.array([info["point"] for info in infos], np.float32).reshape(-1, 2),
+        crop_boxes=np.array([info["cropBox"] for info in infos], np.int32).reshape(-1, 4),
     )
 
 

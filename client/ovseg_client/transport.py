@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ovseg_client.everything import Everything, EverythingRequest, Report
 from ovseg_client.images import LoadedImage
 from ovseg_client.prediction import Prediction
 from ovseg_client.request import PredictRequest
@@ -21,6 +22,16 @@ class Transport(Protocol):
         Raises:
             ValueError: what is to be refined was not kept.
             OvsegError: the service refused or failed, ran out of time, or cannot be reached.
+        """
+        ...
+
+    async def everything(
+        self, image: LoadedImage, request: EverythingRequest, report: Report, deadline: Deadline
+    ) -> Everything:
+        """Send one such request, as `predict` does, and report while it is answered.
+
+        Raises:
+            OvsegError: see `predict`.
         """
         ...
 
