@@ -31,6 +31,8 @@ class Tab:
         ]
         self._first_event = len(browser.events)
         self.downloads = downloads
+        self.expected: list[str] = []
+        """Parts of complaints that a test provokes."""
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
         browser.call(

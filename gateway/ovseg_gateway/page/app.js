@@ -2,6 +2,7 @@
 
 import { Answers, promptOf, shownIndex } from "./answers.js";
 import { PictureSession, Service } from "./api.js";
+import { Crosshair } from "./crosshair.js";
 import { byId, make } from "./dom.js";
 import { drawExport, shownObjects, watchExport } from "./export.js";
 import { HoverPreview } from "./hover.js";
@@ -21,6 +22,7 @@ const canvas = byId("canvas");
 const service = new Service(askForToken);
 const objects = new Objects(objectsChanged);
 const viewport = new Viewport();
+const crosshair = new Crosshair(viewport);
 const timing = new TimingStrip();
 const hover = new HoverPreview(
   (object) => answers?.peek(object),
@@ -38,9 +40,7 @@ let failed = new Set(); // Prompts, as JSON text, that got no answer since the l
 const view = {
   mode: "add",
   hover: null,
-  band: null, // The box that is being drawn, [x0, y0, x1, y1].
-  crosshair: null, // Of the keyboard, a pixel of the picture.
-  corner: null, // Where the keyboard began a box.
+  band: null, // The box that is being drawn.
 };
 
 const scene = new Scene(canvas, viewport, () => ({
@@ -48,18 +48,18 @@ const scene = new Scene(canvas, viewport, () => ({
   selectedId: objects.selectedId,
   objects: objects.list.filter(({ isVisible }) => isVisible).map(drawn),
   hover: view.hover && drawn(view.hover.object),
-  rubberBand: bandNow() && { box: bandNow(), colour: nextColour() },
-  crosshair: document.activeElement === canvas ? view.crosshair : null,
+  rubberBand: rubberBand(),
+  crosshair: document.activeElement === canvas ? crosshair.pixel : null,
 }));
 
 function drawn(object) {
   const candidates = answers.peek(object);
-  return { ...object, outline: candidates ? candidates[shownIndex(object, candidates)].outline : new Path2D() };
+  return { ...object, outline: candidates?.[shownIndex(object, candidates)].outline };
 }
 
-function bandNow() {
-  if (view.band || !view.corner) return view.band;
-  return [view.corner.x, view.corner.y, view.crosshair.x + 1, view.crosshair.y + 1];
+function rubberBand() {
+  const band = view.band ?? crosshair.band;
+  return band && { box: [band.x0, band.y0, band.x1, band.y1], colour: nextColour() };
 }
 
 function nextColour() {
@@ -83,10 +83,12 @@ async function openPicture(file) {
   objects.clear();
   timing.clear();
   failed.clear();
-  Object.assign(view, { hover: null, band: null, crosshair: null, corner: null });
+  crosshair.hide();
+  view.band = null;
   const own = new Answers(new PictureSession(service, file), (times) => own === answers && timing.note(times));
   answers = own;
   document.body.classList.add("has-picture");
+  canvas.dataset.size = JSON.stringify([picture.width, picture.height]);
   viewport.show(picture);
   draw();
   // A first prompt has the picture encoded before anybody clicks.
@@ -130,9 +132,7 @@ function mark(pixel, label) {
 }
 
 function markBox({ x0, y0, x1, y1 }) {
-  const from = viewport.nearestPixel({ x: Math.min(x0, x1), y: Math.min(y0, y1) });
-  const to = viewport.nearestPixel({ x: Math.max(x0, x1), y: Math.max(y0, y1) });
-  if (to.x > from.x && to.y > from.y) objects.addBox([from.x, from.y, to.x + 1, to.y + 1]);
+  if (x1 > x0 && y1 > y0) objects.addBox([x0, y0, x1, y1]);
 }
 
 function newObject() {
@@ -184,11 +184,6 @@ function fit() {
 
 // Actions of the pointer and of keys
 
-const toPicture = ({ x0, y0, x1, y1 }) => {
-  const [from, to] = [viewport.toPicture(x0, y0), viewport.toPicture(x1, y1)];
-  return { x0: from.x, y0: from.y, x1: to.x, y1: to.y };
-};
-
 const withPicture = (action) => (...values) => picture && action(...values);
 
 const keys = watchKeys(canvas, {
@@ -207,34 +202,27 @@ const keys = watchKeys(canvas, {
   undo: withPicture(() => objects.undo()),
   redo: withPicture(() => objects.redo()),
   escape: withPicture(() => {
-    if (view.corner) view.corner = null;
+    if (crosshair.corner) crosshair.corner = null;
     else if (objects.selected) objects.select(null);
     hideNotice();
     moved();
   }),
   crosshair: withPicture((dx, dy) => {
-    const from = view.crosshair ?? { x: picture.width / 2, y: picture.height / 2 };
-    const unit = Math.max(1, 1 / viewport.scale); // At least a pixel of the picture.
-    const [stepX, stepY] = viewport.scale > 1 ? [dx / viewport.scale, dy / viewport.scale] : [dx * unit, dy * unit];
-    view.crosshair = viewport.nearestPixel({ x: from.x + Math.sign(stepX) * Math.ceil(Math.abs(stepX)), y: from.y + Math.sign(stepY) * Math.ceil(Math.abs(stepY)) });
-    const at = viewport.toCanvas(view.crosshair.x, view.crosshair.y);
-    const { width, height } = viewport.canvas;
-    if (at.x < 0 || at.y < 0 || at.x > width || at.y > height) viewport.pan(width / 2 - at.x, height / 2 - at.y);
-    if (!view.corner) preview(view.crosshair, 1);
+    crosshair.move(dx, dy);
+    if (!crosshair.corner) preview(crosshair.pixel, 1);
     scene.changed();
   }),
-  mark: withPicture((label) => view.crosshair && mark(view.crosshair, label)),
+  mark: withPicture((label) => crosshair.pixel && mark(crosshair.pixel, label)),
   corner: withPicture(() => {
-    if (!view.crosshair) return;
-    if (!view.corner) {
-      view.corner = view.crosshair;
+    const { band } = crosshair;
+    if (band) {
+      crosshair.corner = null;
+      markBox(band);
+    } else if (crosshair.pixel) {
+      crosshair.begin();
       announce(t("announce.corner"));
       moved();
-      return;
     }
-    const { corner, crosshair } = view;
-    view.corner = null;
-    markBox({ x0: corner.x, y0: corner.y, x1: crosshair.x, y1: crosshair.y });
   }),
 });
 
@@ -246,16 +234,15 @@ watchPointers(canvas, {
     if (pixel) mark(pixel, isBackground ? 0 : 1);
   }),
   hover: withPicture((place) => {
-    if (place) view.crosshair = null;
+    if (place) crosshair.hide();
     const isOff = !place || view.mode === "box" || view.mode === "pan";
     preview(isOff ? null : viewport.pixelAt(place.x, place.y), place?.isBackground ? 0 : 1);
   }),
   boxing: withPicture((band) => {
-    const box = band && toPicture(band);
-    view.band = box && [Math.min(box.x0, box.x1), Math.min(box.y0, box.y1), Math.max(box.x0, box.x1), Math.max(box.y0, box.y1)];
+    view.band = band && viewport.boxOf(band);
     scene.changed();
   }),
-  box: withPicture((band) => markBox(toPicture(band))),
+  box: withPicture((band) => markBox(viewport.boxOf(band))),
   pan: withPicture((dx, dy) => {
     viewport.pan(dx, dy);
     moved();

@@ -2,6 +2,7 @@
 
 const MAX_SIDE = 1024; // SAM's masks hold 256 x 256 values; more detail would be made up.
 const ROUNDING = 1.5; // How much of a corner is rounded, in sampled pixels.
+const SPECK = 1 / 20; // A line shorter than this part of the longer side is not worth drawing.
 
 const STEPS = [
   [1, 0],
@@ -10,16 +11,24 @@ const STEPS = [
   [0, -1],
 ]; // Right, down, left, up; the mask is on the right hand.
 
-/** A path around a `Mask`, in pixels of its picture; holes are in it too. */
+/**
+ * Paths around a `Mask`, in pixels of its picture.
+ * @returns {{area: Path2D, line: Path2D}} all of it, to be filled; and its lines without those
+ *   around specks and pinholes, which would hide more than they show.
+ */
 export function outlineOf(mask) {
   const { width, height, columns } = mask.sampled(MAX_SIDE);
   const scaleX = mask.width / width;
   const scaleY = mask.height / height;
-  const path = new Path2D();
-  for (const corners of contours(width, height, columns)) {
-    addRounded(path, corners, scaleX, scaleY);
+  const all = contours(width, height, columns);
+  const longest = Math.max(...all.map(lengthOf));
+  const least = Math.min(Math.max(width, height) * SPECK, longest); // Of a tiny object it is all.
+  const [area, line] = [new Path2D(), new Path2D()];
+  for (const corners of all) {
+    addRounded(area, corners, scaleX, scaleY);
+    if (lengthOf(corners) >= least) addRounded(line, corners, scaleX, scaleY);
   }
-  return path;
+  return { area, line };
 }
 
 /** The closed lines between pixels in the mask and others; each a list of its corners [x, y]. */
@@ -60,6 +69,13 @@ function ahead(step, side) {
   return (step + side - 1) / 2;
 }
 
+function lengthOf(corners) {
+  return corners.reduce((sum, [x, y], k) => {
+    const [beforeX, beforeY] = corners.at(k - 1);
+    return sum + Math.abs(x - beforeX) + Math.abs(y - beforeY);
+  }, 0);
+}
+
 function addRounded(path, corners, scaleX, scaleY) {
   const point = (from, to) => {
     const length = Math.abs(to[0] - from[0]) + Math.abs(to[1] - from[1]);
@@ -67,7 +83,7 @@ function addRounded(path, corners, scaleX, scaleY) {
     return [(from[0] + (to[0] - from[0]) * part) * scaleX, (from[1] + (to[1] - from[1]) * part) * scaleY];
   };
   corners.forEach((corner, k) => {
-    const before = corners[(k + corners.length - 1) % corners.length];
+    const before = corners.at(k - 1);
     const after = corners[(k + 1) % corners.length];
     if (k === 0) path.moveTo(...point(corner, before));
     else path.lineTo(...point(corner, before));

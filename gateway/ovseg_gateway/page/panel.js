@@ -39,7 +39,7 @@ export function drawPanel(objects, answers, picture, hasFailed) {
     }),
   );
   const hint = selected ? "objects.refine" : objects.list.length ? "objects.next" : "objects.empty";
-  byId("objects-empty").textContent = t(hint, { name: selected ? nameOf(selected) : "" });
+  byId("objects-empty").textContent = t(hint);
   if (focused) document.querySelector(`[data-focus="${focused}"]`)?.focus();
 }
 

@@ -43,29 +43,34 @@ export class Scene {
     context.drawImage(bitmap, 0, 0, viewport.picture.width, viewport.picture.height);
     const unit = 1 / viewport.scale;
     for (const { outline, colour, id } of objects) {
-      drawMask(context, outline, colour, FILL, unit * (id === selectedId ? 2.5 : 1.5));
+      if (outline) drawMask(context, outline, colour, FILL, unit * (id === selectedId ? 2.5 : 1.5));
     }
-    if (hover) drawMask(context, hover.outline, hover.colour, HOVER_FILL, unit * 1.5);
+    if (hover?.outline) {
+      context.setLineDash([5 * unit, 4 * unit]);
+      drawMask(context, hover.outline, hover.colour, HOVER_FILL, unit);
+      context.setLineDash([]);
+    }
     context.restore();
 
-    for (const { points, box, colour, id } of objects) {
-      if (box) this.#drawBox(box, colour, id === selectedId ? 2 : 1);
-      if (id === selectedId) for (const point of points) this.#drawPoint(point, colour);
+    for (const { points, box, colour, id, outline } of objects) {
+      const isMarked = id === selectedId || !outline; // The others show their masks alone.
+      if (isMarked && box) this.#drawBox(box, colour);
+      if (isMarked) for (const point of points) this.#drawPoint(point, colour);
     }
-    if (rubberBand) this.#drawBox(rubberBand.box, rubberBand.colour, 2);
+    if (rubberBand) this.#drawBox(rubberBand.box, rubberBand.colour);
     if (crosshair) this.#drawCrosshair(crosshair);
   }
 
-  #drawBox([x0, y0, x1, y1], colour, lineWidth) {
+  #drawBox([x0, y0, x1, y1], colour) {
     const { context, viewport } = this;
     const [from, to] = [viewport.toCanvas(x0, y0), viewport.toCanvas(x1, y1)];
     context.beginPath();
     context.roundRect(from.x, from.y, to.x - from.x, to.y - from.y, 3);
     context.strokeStyle = "rgb(255 255 255 / 85%)";
-    context.lineWidth = lineWidth + 2;
+    context.lineWidth = 4;
     context.stroke();
     context.strokeStyle = colour;
-    context.lineWidth = lineWidth;
+    context.lineWidth = 2;
     context.stroke();
   }
 
@@ -112,14 +117,14 @@ export class Scene {
 export function drawMask(context, outline, colour, opacity, lineWidth) {
   context.globalAlpha = opacity;
   context.fillStyle = colour;
-  context.fill(outline, "evenodd");
+  context.fill(outline.area, "evenodd");
   context.globalAlpha = 0.9;
   context.lineJoin = "round";
   context.strokeStyle = "#fff";
-  context.lineWidth = lineWidth * 2;
-  context.stroke(outline);
+  context.lineWidth = lineWidth * 1.8;
+  context.stroke(outline.line);
   context.globalAlpha = 1;
   context.strokeStyle = colour;
   context.lineWidth = lineWidth;
-  context.stroke(outline);
+  context.stroke(outline.line);
 }

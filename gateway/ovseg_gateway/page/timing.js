@@ -32,6 +32,8 @@ export class TimingStrip {
       this.encodings++;
       this.encode = parts.encode;
       this.decode = parts.decode;
+    } else if (this.encode === null) {
+      this.encode = this.decode = 0; // Somebody had it encoded before.
     }
     if (timing.decoder !== undefined) this.prompt = parts.prompt;
     this.answers.push(parts);
@@ -44,9 +46,16 @@ export class TimingStrip {
     put("time-encode", milliseconds(this.encode));
     put("time-prompt", milliseconds(this.prompt));
     const count = this.answers.length;
-    put("time-encode-note", this.encodings > 1 ? t("timing.times", { n: this.encodings }) : t("timing.once"));
+    put("time-decode-note", this.#howOften());
+    put("time-encode-note", this.#howOften());
     put("time-prompt-note", count ? t("timing.prompts", { n: count }) : "");
     this.#drawBars();
+  }
+
+  #howOften() {
+    if (this.encode === null) return "";
+    if (!this.encodings) return t("timing.known");
+    return this.encodings === 1 ? t("timing.once") : t("timing.times", { n: this.encodings });
   }
 
   #drawBars() {
@@ -80,5 +89,6 @@ function totalOf({ decode, encode, prompt }) {
 
 function milliseconds(value) {
   if (value === null) return "–";
+  if (value === 0) return "0 ms";
   return value < 10 ? `${value.toFixed(1)} ms` : `${Math.round(value)} ms`;
 }

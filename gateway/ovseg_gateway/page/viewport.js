@@ -59,6 +59,14 @@ export class Viewport {
     this.#keepInSight();
   }
 
+  bringIntoSight({ x, y }) {
+    const at = this.toCanvas(x, y);
+    const { width, height } = this.canvas;
+    if (at.x < 0 || at.y < 0 || at.x > width || at.y > height - this.inset) {
+      this.pan(width / 2 - at.x, (height - this.inset) / 2 - at.y);
+    }
+  }
+
   toPicture(x, y) {
     return { x: (x - this.x) / this.scale, y: (y - this.y) / this.scale };
   }
@@ -72,6 +80,19 @@ export class Viewport {
     const at = this.toPicture(x, y);
     if (at.x < 0 || at.y < 0 || at.x >= this.picture.width || at.y >= this.picture.height) return null;
     return this.nearestPixel(at);
+  }
+
+  /** Turns a box on the canvas, drawn from any corner, into one on the picture. */
+  boxOf({ x0, y0, x1, y1 }) {
+    const [a, b] = [this.toPicture(x0, y0), this.toPicture(x1, y1)];
+    const { width, height } = this.picture;
+    const clamp = (value, most) => Math.min(Math.max(Math.round(value), 0), most);
+    return {
+      x0: clamp(Math.min(a.x, b.x), width),
+      y0: clamp(Math.min(a.y, b.y), height),
+      x1: clamp(Math.max(a.x, b.x), width),
+      y1: clamp(Math.max(a.y, b.y), height),
+    };
   }
 
   /** The pixel of the picture that is nearest to a point, which may lie beside it. */
