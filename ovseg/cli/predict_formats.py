@@ -190,7 +190,8 @@ class PolygonWriter:
         self._is_first = False
 
     def finish(self) -> None:
-        pass
+        if self._target is not None and not self._is_first:
+            _say_written(self._target)
 
 
 class CocoWriter:
@@ -215,6 +216,7 @@ class CocoWriter:
             return
         self._target.parent.mkdir(parents=True, exist_ok=True)
         self._target.write_text(json.dumps(content), "utf-8")
+        _say_written(self._target)
 
 
 class ImageFileWriter:
@@ -255,6 +257,10 @@ class ImageFileWriter:
 
     def finish(self) -> None:
         pass
+
+
+def _say_written(file: Path) -> None:
+    typer.echo(f"wrote {file}", err=True)
 
 
 def shorten(text: str, characters: int = _RLE_CHARACTERS) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pycocotools.mask
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from ovseg_client import Prediction
@@ -54,6 +54,7 @@ def loaded(dataset: CocoDataset, folder: Path) -> Any:
         return COCO(str(file))
 
 
+@settings(deadline=None)
 @given(MASKS)
 def test_boxes_and_areas_are_those_of_the_masks(mask: Mask) -> None:
     (box,), (area,) = prediction_of(mask).boxes.tolist(), prediction_of(mask).areas.tolist()
@@ -99,6 +100,7 @@ def test_no_masks_have_no_boxes_areas_and_formats() -> None:
     assert mask_images(nothing) == uncompressed_rles(nothing) == paddlex_rles(nothing) == []
 
 
+@settings(deadline=None)
 @given(MASKS)
 def test_uncompressed_runs_are_what_pycocotools_takes(mask: Mask) -> None:
     (rle,) = uncompressed_rles(prediction_of(mask))
@@ -115,6 +117,7 @@ def test_paddlex_has_its_own_names() -> None:
     assert rle == {"rleResult": rle_of(CANDIDATES[0])["counts"], "size": [1, 3]}
 
 
+@settings(deadline=None)
 @given(MASKS)
 def test_a_mask_image_is_the_mask(mask: Mask) -> None:
     (picture,) = mask_images(prediction_of(mask))
@@ -124,6 +127,7 @@ def test_a_mask_image_is_the_mask(mask: Mask) -> None:
     assert np.array_equal(np.asarray(read), np.where(mask, 255, 0))
 
 
+@settings(deadline=None)
 @given(SEVERAL)
 def test_a_label_map_gives_each_pixel_to_the_smallest_mask(masks: npt.NDArray[np.bool_]) -> None:
     read = reopened(label_map(prediction_of(*masks)))

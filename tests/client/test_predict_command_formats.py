@@ -72,6 +72,17 @@ def test_polygons_are_outlines_with_boxes_and_areas(predict: Run, photos: Path) 
     ]
 
 
+def test_polygons_of_a_folder_are_lines_of_one_file(predict: Run, photos: Path) -> None:
+    file = photos.parent / "polygons.jsonl"
+    file.write_text("of yesterday\n")
+    printed = predict(photos, "--format", "polygons")
+    written = predict(photos, "--format", "polygons", "--output", file)
+
+    assert (written.stdout, written.stderr) == ("", f"wrote {file}\n")
+    assert file.read_text() == printed.stdout
+    assert len(printed.stdout.splitlines()) == 2
+
+
 @pytest.mark.parametrize("kind", ["coco", "coco-polygons"])
 def test_a_folder_becomes_one_annotation_file(predict: Run, photos: Path, kind: str) -> None:
     file = photos.parent / "new" / "annotations.json"
@@ -80,6 +91,7 @@ def test_a_folder_becomes_one_annotation_file(predict: Run, photos: Path, kind: 
 
     assert written.exit_code == 0, written.output
     assert json.loads(printed.stdout) == json.loads(file.read_text())
+    assert (written.stdout, written.stderr) == ("", f"wrote {file}\n")
     coco = COCO(str(file))
     assert [image["file_name"] for image in coco.loadImgs([1, 2])] == ["a.png", "more/b.png"]
     assert coco.loadCats([1])[0]["name"] == "cell"

@@ -25,7 +25,7 @@ class UncompressedRle(TypedDict):
     """Lengths of runs down the columns: off the mask, on it, off it, …; the first may be 0."""
 
 
-def coco_polygons(prediction: Prediction) -> list[list[list[float]]]:
+def coco_polygons(prediction: Prediction) -> list[list[list[int]]]:
     """The masks of N prompts as COCO's `segmentation`, [N][parts of the mask][x0, y0, x1, y1, …].
 
     The corners are corners of pixels (the pixel at the top left is 0 0, 1 0, 1 1, 0 1), and a hole

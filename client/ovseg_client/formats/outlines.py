@@ -27,7 +27,7 @@ def rings(rle: Rle) -> list[Ring]:
     return [outlines.ring(start) for start in outlines.starts]
 
 
-def polygons(rle: Rle) -> list[list[float]]:
+def polygons(rle: Rle) -> list[list[int]]:
     """A mask as COCO's `segmentation`: x0, y0, x1, y1, … of each of its parts; [] if it is empty.
 
     COCO joins polygons and knows no holes. Here a hole belongs to the outline of the part around
@@ -39,7 +39,7 @@ def polygons(rle: Rle) -> list[list[float]]:
     # Of several seams from one edge, the last on the way is inserted first.
     for edge, x, hole in sorted(map(outlines.seam, holes), reverse=True):
         outlines.insert_seam(edge, x, hole)
-    return [[float(number) for number in outlines.ring(start).ravel()] for start in parts]
+    return [outlines.ring(start).ravel().tolist() for start in parts]
 
 
 class _Outlines:
