@@ -27,6 +27,7 @@ from ovseg_gateway.admission import Admission
 from ovseg_gateway.errors import InferenceFailedError, InferenceTimeoutError, OverloadedError
 from ovseg_gateway.inference import InferenceClient, array_input, image_input
 from ovseg_gateway.models import ServedModels
+from ovseg_gateway.routes_to_replicas import route_headers
 from ovseg_gateway.single_flight import SingleFlight
 from ovseg_gateway.triton_errors import http_error
 
@@ -108,9 +109,17 @@ class EverythingFinder:
         self._latest_s = 1.0
 
     async def find(
-        self, question: EverythingQuestion, *, request_id: str, timeout_s: float, report: Report
+        self,
+        question: EverythingQuestion,
+        *,
+        request_id: str,
+        timeout_s: float,
+        report: Report,
+        route: str | None = None,
     ) -> EverythingFound:
         """Find everything; if this is cancelled, Triton stops after the present batch of points.
+
+        `route` is as of `Segmenter.segment`.
 
         Raises:
             OverloadedError: too many such requests wait already, or the image's encoding would.
@@ -125,7 +134,12 @@ class EverythingFinder:
         try:
             async with self._turn():
                 answers = self._answers(
-                    triton_model, question, request_id, correlation_id, deadline
+                    triton_model,
+                    question,
+                    request_id,
+                    correlation_id,
+                    route or question.image_id,
+                    deadline,
                 )
                 async with aclosing(answers):
                     result = await self._last(answers, triton_model, question, report)
@@ -173,6 +187,7 @@ class EverythingFinder:
         question: EverythingQuestion,
         request_id: str,
         correlation_id: int,
+        route: str,
         deadline: float,
     ) -> AsyncGenerator[Any, None]:
         rest_s = deadline - time.monotonic()
@@ -193,7 +208,9 @@ class EverythingFinder:
         async def requests() -> AsyncIterator[dict[str, Any]]:
             yield request
 
-        stream = self._client.stream_infer(requests(), stream_timeout=rest_s)
+        stream = self._client.stream_infer(
+            requests(), stream_timeout=rest_s, headers=route_headers(route)
+        )
         try:
             async for result, error in stream:
                 if error is not None:

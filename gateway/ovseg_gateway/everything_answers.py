@@ -116,16 +116,17 @@ async def _find(
         model=parsed.model,
     )
 
-    def find() -> Awaitable[EverythingFound]:
+    def find(route: str) -> Awaitable[EverythingFound]:
         return gateway.everything.find(
             question,
             request_id=context.short_log_id,
             timeout_s=context.remaining_s,
             report=report,
+            route=route,
         )
 
     with context.measure("triton"):
-        found = await gateway.recovery.run(find, parsed.model)
+        found = await gateway.recovery.run(find, image_id, parsed.model)
     gateway.readiness.note_success()
     context.note_stages(found.stage_seconds, found.cache_hit, None)
     result: dict[str, Any] = {

@@ -21,6 +21,7 @@ from ovseg_gateway.admission import Admission, Place
 from ovseg_gateway.errors import InferenceTimeoutError, UnavailableError
 from ovseg_gateway.models import ModelIndexClient, ServedModels
 from ovseg_gateway.prompt_tensors import PromptTensors
+from ovseg_gateway.routes_to_replicas import route_headers
 from ovseg_gateway.single_flight import SingleFlight
 from ovseg_gateway.triton_errors import http_error, status_of
 
@@ -36,7 +37,11 @@ class InferenceClient(ModelIndexClient, Protocol):
     def stream_infer(self, inputs_iterator: Any, **options: Any) -> Any: ...
 
     async def is_model_ready(
-        self, model_name: str, *, client_timeout: float | None = None
+        self,
+        model_name: str,
+        *,
+        headers: dict[str, str] | None = None,
+        client_timeout: float | None = None,
     ) -> bool: ...
 
     async def close(self) -> None: ...
@@ -99,6 +104,8 @@ class _Call:
     inputs: list[InferInput]
     outputs: list[str]
     request_id: str
+    route: str
+    """To one of several Tritons."""
     deadline: float
     """In the time of `time.monotonic`; nothing is sent after it."""
     place: Place | None
@@ -139,9 +146,17 @@ class Segmenter:
         return self._models
 
     async def segment(
-        self, question: Question, *, request_id: str, timeout_s: float, queued: bool = True
+        self,
+        question: Question,
+        *,
+        request_id: str,
+        timeout_s: float,
+        route: str | None = None,
+        queued: bool = True,
     ) -> Segmentation:
         """Find the masks; with `queued` false past the queue, as probes do.
+
+        Of several Tritons the one that `route` leads to is asked, by default the image's own.
 
         If this is cancelled, or takes too long, what was not sent to Triton yet is not sent. What
         was sent keeps its turn until Triton is done with it: Triton cannot be stopped in the middle
@@ -160,7 +175,8 @@ class Segmenter:
         names = ["counts", "size", "scores", *(name for name, is_so in wanted.items() if is_so)]
         with self._admission.place() if queued else nullcontext() as place:
             deadline = time.monotonic() + timeout_s
-            call = _Call(ensemble, _inputs(question), names, request_id, deadline, place)
+            route = route or question.image_id
+            call = _Call(ensemble, _inputs(question), names, request_id, route, deadline, place)
             return await self._wait_for(question, call)
 
     async def _wait_for(self, question: Question, call: _Call) -> Segmentation:
@@ -239,19 +255,22 @@ class Segmenter:
                 # In the queues of Triton's stages the request's own deadline holds.
                 timeout=math.ceil(rest_s * 1e6),
                 client_timeout=self._longest_s,
+                headers=route_headers(call.route),
             )
         finally:
             if reports:
                 stage_seconds = reports.close_request(correlation_id)
         return result, stage_seconds
 
-    async def is_ready(self, timeout_s: float) -> bool:
-        """Whether Triton says that the ensemble is ready (no inference).
+    async def is_ready(self, timeout_s: float, route: str) -> bool:
+        """Whether the Triton that `route` leads to says that the ensemble is ready (no inference).
 
         That the whole server is ready it denies while any model is loaded, however idle.
         """
         try:
-            return await self._client.is_model_ready(ENSEMBLE, client_timeout=timeout_s)
+            return await self._client.is_model_ready(
+                ENSEMBLE, headers=route_headers(route), client_timeout=timeout_s
+            )
         except InferenceServerException:
             return False
 

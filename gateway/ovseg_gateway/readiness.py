@@ -14,6 +14,7 @@ from ovseg.server.service_status import StatusReader
 from ovseg_gateway.errors import GatewayError, InvalidRequestError
 from ovseg_gateway.inference import Question, Segmenter
 from ovseg_gateway.prompt_tensors import of_rows
+from ovseg_gateway.routes_to_replicas import elsewhere
 
 # An 8x8 grey PNG; Triton's cache knows it after the first probe.
 PROBE_IMAGE = base64.b64decode(
@@ -22,6 +23,8 @@ PROBE_IMAGE = base64.b64decode(
 )
 _PROBE = Question(PROBE_IMAGE, "probe", of_rows([[1.0, 1.0, 6.0, 6.0]], "box"), visualize=True)
 _FRESH_S = 5.0
+_ROUTES = 3
+"""Of several Tritons behind a load balancer one that does not answer does not stop the others."""
 _FLAGS_TIMEOUT_S = 2.0
 _PROBE_TIMEOUT_S = 10.0
 
@@ -58,29 +61,40 @@ class Readiness:
         Concurrent callers share one probe.
         """
         async with self._lock:
-            if not await self._may_be_ready():
-                self._proven_at = float("-inf")
+            # A gateway beside its supervisor has one Triton; one alone may have several.
+            for _ in range(1 if self._status else _ROUTES):
+                route = elsewhere()
+                if not await self._may_be_ready(route):
+                    continue
+                if time.monotonic() - self._proven_at <= _FRESH_S:
+                    return True
+                if await self._probe(route):
+                    self.note_success()
+                    return True
+            self._proven_at = float("-inf")
+            return False
+
+    async def is_proven_again(self, route: str) -> bool:
+        """Whether inference works on that route now; earlier proof does not count."""
+        async with self._lock:
+            self._proven_at = float("-inf")
+            if not (await self._may_be_ready(route) and await self._probe(route)):
                 return False
-            if time.monotonic() - self._proven_at > _FRESH_S and await self._probe():
-                self.note_success()
-            return time.monotonic() - self._proven_at <= _FRESH_S
+            self.note_success()
+            return True
 
-    async def is_proven_again(self) -> bool:
-        """As `is_ready`, but earlier proof does not count: something has crashed since."""
-        self._proven_at = float("-inf")
-        return await self.is_ready()
-
-    async def _may_be_ready(self) -> bool:
+    async def _may_be_ready(self, route: str) -> bool:
         if self._status and not self._status.read().is_whole:
             return False
-        return await self._segmenter.is_ready(_FLAGS_TIMEOUT_S)
+        return await self._segmenter.is_ready(_FLAGS_TIMEOUT_S, route)
 
-    async def _probe(self) -> bool:
+    async def _probe(self, route: str) -> bool:
         try:
             await self._segmenter.segment(
                 _PROBE,
                 request_id="readiness",
                 timeout_s=_PROBE_TIMEOUT_S,
+                route=route,
                 queued=False,
             )
         except InvalidRequestError as error:

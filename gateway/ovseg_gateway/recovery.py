@@ -4,7 +4,9 @@ That is safe, since a segmentation changes nothing. It is tried again once only:
 its stage twice is probably the cause. Nobody waits longer than `recovery_wait_s` after the trouble
 began, so that a service that stays broken refuses at once.
 
-Beside a supervisor its status file says what works; a gateway alone finds out by probes.
+Beside a supervisor its status file says what works; a gateway alone finds out by probes. Those go
+where the request would go; if there is a load balancer with several Tritons, they then try others,
+and the request follows the first that works.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import TypeVar
 from ovseg.server.service_status import StatusReader
 from ovseg_gateway.errors import InvalidRequestError, RecoveringError
 from ovseg_gateway.readiness import Readiness
+from ovseg_gateway.routes_to_replicas import elsewhere
 
 _NOTICE_S = 0.3
 """After which the supervisor surely knows of a crash."""
@@ -45,8 +48,15 @@ class Recovery:
         self._wait_s = wait_s
         self._broken_since: float | None = None
 
-    async def run(self, infer: Callable[[], Awaitable[Result]], model: str | None) -> Result:
-        """Do it, if need be twice; `model` is the served model that the request names, if any.
+    async def run(
+        self, infer: Callable[[str], Awaitable[Result]], image_id: str, model: str | None
+    ) -> Result:
+        """Do it, if need be twice.
+
+        Args:
+            infer: takes the route to one of several Tritons.
+            image_id: the route at first.
+            model: the served model that the request names, if any.
 
         Raises:
             RecoveringError: a crash ended it again, or nothing works for longer than `wait_s`.
@@ -54,32 +64,36 @@ class Recovery:
         if self._status:
             await self._until_whole(self._status, model)
         try:
-            result = await infer()
+            result = await infer(image_id)
         except RecoveringError as error:
             logger.warning("a crash ended a request, which is tried again")
-            await self._until_recovered(error, model)
+            route = await self._until_recovered(error, image_id, model)
         except InvalidRequestError as error:
             # A model is not listed while one of its stages is being replaced.
             if not (self._status and self._status.read().is_broken_for(model)):
                 raise
-            await self._until_recovered(error, model)
+            route = await self._until_recovered(error, image_id, model)
         else:
             self._broken_since = None
             return result
-        return await infer()
+        return await infer(route)
 
-    async def _until_recovered(self, error: Exception, model: str | None) -> None:
+    async def _until_recovered(self, error: Exception, image_id: str, model: str | None) -> str:
+        """Wait; a route that works."""
         if self._wait_s == 0:
             raise error
         self._note_trouble()
         if self._status:
             await asyncio.sleep(_NOTICE_S)
             await self._until_whole(self._status, model)
-            return
-        while not await self._readiness.is_proven_again():
+            return image_id
+        route = image_id
+        while not await self._readiness.is_proven_again(route):
             self._check_patience()
             await asyncio.sleep(_PROBE_INTERVAL_S)
+            route = elsewhere()
         self._broken_since = None
+        return route
 
     async def _until_whole(self, status: StatusReader, model: str | None) -> None:
         while status.read().is_broken_for(model):

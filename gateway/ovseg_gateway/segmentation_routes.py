@@ -115,13 +115,16 @@ async def _segment(
         model=parsed.model,
     )
 
-    def infer() -> Awaitable[Segmentation]:
+    def infer(route: str) -> Awaitable[Segmentation]:
         return gateway.segmenter.segment(
-            question, request_id=context.short_log_id, timeout_s=context.remaining_s
+            question,
+            request_id=context.short_log_id,
+            timeout_s=context.remaining_s,
+            route=route,
         )
 
     with context.measure("triton"):
-        found = await gateway.recovery.run(infer, parsed.model)
+        found = await gateway.recovery.run(infer, image_id, parsed.model)
     gateway.readiness.note_success()
     context.note_stages(found.stage_seconds, found.cache_hit, found.waited_s)
     kept_as: list[str | None] = [None] * len(found.counts)

@@ -51,6 +51,8 @@ class FakeTriton:
     stream_failure: str = ""
     fails_once: bool = False
     streams_open: int = 0
+    readiness_routes: list[dict[str, str] | None] = field(default_factory=list)
+    """Metadata of each question whether a model is ready."""
 
     def reset(self) -> None:
         """Forget calls and orders."""
@@ -111,7 +113,14 @@ class FakeTriton:
         default = next(iter(self.served))
         return ENSEMBLE if name == default else f"{ENSEMBLE}.{name}"
 
-    async def is_model_ready(self, model_name: str, *, client_timeout: float | None = None) -> bool:
+    async def is_model_ready(
+        self,
+        model_name: str,
+        *,
+        headers: dict[str, str] | None = None,
+        client_timeout: float | None = None,
+    ) -> bool:
+        self.readiness_routes.append(headers)
         return self.ready
 
     async def close(self) -> None:
