@@ -154,7 +154,12 @@ class ModelManifest(BaseModel):
                 "`ovseg models` for what can be fetched"
             ) from None
         except ValidationError as error:
-            raise ModelNotInstalledError(f"{path} is not a model manifest: {error}") from None
+            wrong = error.errors()[0]
+            where = ".".join(str(key) for key in wrong["loc"])
+            raise ModelNotInstalledError(
+                f"{path} is not a model manifest ({where or 'JSON'}: {wrong['msg']}); "
+                f"install the model again with `ovseg import CHECKPOINT --name {model_folder.name}`"
+            ) from None
         if "programs_version" not in manifest.model_fields_set:
             manifest = manifest.model_copy(update={"programs_version": 1})
         if manifest.kind == "split" and manifest.programs_version != PROGRAMS_VERSION:

@@ -33,6 +33,8 @@ class Engine(Protocol):
 
 def first_line(error: Exception) -> str:
     """The line of an engine's error that says what is wrong; they have many."""
-    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if lines and lines[0].startswith("Exception from "):  # OpenVINO: the places, then the cause.
+        return lines[-1]
     told = [line for line in lines if "Error" in line or "error" in line]
-    return (told or [line for line in lines if line] or [type(error).__name__])[0]
+    return (told or lines or [type(error).__name__])[0]

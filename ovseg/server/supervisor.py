@@ -27,20 +27,21 @@ Part = Literal["all", "triton", "gateway"]
 Say = Callable[[str], None]
 
 READY_PREFIX = "ready in "
-"""Start of the line that is said once requests are answered; scripts wait for it."""
+"""Start of the plain line that tells that requests are answered; scripts wait for it."""
 
 _LOOK_INTERVAL_S = 0.05
 _AFTER_DRAINING_S = 5.0
 _BACKLOG = 2048
 
 
-def serve(settings: Settings, part: Part, say: Say) -> int:
+def serve(settings: Settings, part: Part, say: Say, announce: Callable[[float], None]) -> int:
     """Serve until SIGINT or SIGTERM, then stop in order; a second signal stops at once.
 
     Args:
         settings: everything.
         part: all processes, or one kind of them (as two containers do).
         say: takes lines for the person at the terminal.
+        announce: called once requests are answered, with the seconds that it took.
 
     Returns:
         Exit code: 0, or 128 + the signal's number if a second one cut requests off.
@@ -54,7 +55,7 @@ def serve(settings: Settings, part: Part, say: Say) -> int:
     for warning in exposure_warnings(settings, part):
         say(warning)
     with _Signals() as signals, tempfile.TemporaryDirectory(prefix="ovseg-") as folder:
-        return _Supervisor(settings, part, say, signals, Path(folder)).run()
+        return _Supervisor(settings, part, say, announce, signals, Path(folder)).run()
 
 
 class _Signals:
@@ -86,11 +87,17 @@ class _Signals:
 
 class _Supervisor:
     def __init__(
-        self, settings: Settings, part: Part, say: Say, signals: _Signals, folder: Path
+        self,
+        settings: Settings,
+        part: Part,
+        say: Say,
+        announce: Callable[[float], None],
+        signals: _Signals,
+        folder: Path,
     ) -> None:
         self._settings = settings
-        self._part = part
         self._say = say
+        self._announce = announce
         self._signals = signals
         status_file = folder / "status.json"
         self._status = StatusWriter(status_file)
@@ -126,7 +133,7 @@ class _Supervisor:
                 raise self._keeper.failure
             if not is_announced and self._is_ready():
                 is_announced = True
-                self._say(_ready_lines(self._settings, self._part, self._started))
+                self._announce(time.monotonic() - self._started)
             self._signals.wait(_LOOK_INTERVAL_S)
 
     def _is_ready(self) -> bool:
@@ -160,47 +167,3 @@ class _Supervisor:
                 time.sleep(_LOOK_INTERVAL_S)
         self._say("stopped at once")
         return 128 + self._signals.seen[1]
-
-
-def _ready_lines(settings: Settings, part: Part, started: float) -> str:
-    if part == "gateway":
-        return _gateway_ready(settings, started)
-    if part == "triton":
-        return _triton_ready(settings, started)
-    return _all_ready(settings, started)
-
-
-def _gateway_ready(settings: Settings, started: float) -> str:
-    address = settings.gateway_url
-    return (
-        f"{READY_PREFIX}{time.monotonic() - started:.1f} s\n"
-        f"  REST     {address}/open-vocabulary-segmentation\n"
-        f"  web      {address}/   docs {address}/docs   metrics {address}/metrics"
-    )
-
-
-def _triton_ready(settings: Settings, started: float) -> str:
-    host = settings.triton_host
-    return (
-        f"{READY_PREFIX}{time.monotonic() - started:.1f} s\n"
-        f"  gRPC     {host}:{settings.grpc_port}   model open_vocabulary_segmentation\n"
-        f"  Triton   http://{host}:{settings.triton_http_port}   "
-        f"metrics http://{host}:{settings.metrics_port}/metrics"
-    )
-
-
-def _all_ready(settings: Settings, started: float) -> str:
-    gateway = _gateway_ready(settings, started)
-    triton = _triton_ready(settings, started).split("\n", 1)[1]
-    return f"{gateway}\n{triton}\n\nTry it (Ctrl-C stops the server):\n{curl_example(settings)}"
-
-
-def curl_example(settings: Settings) -> str:
-    """A line to paste into a shell in the project's folder."""
-    token = '-H "Authorization: Bearer $OVSEG_TOKEN" ' if settings.token_hashes else ""
-    return (
-        '  (printf \'{"promptType":"box","visualize":false,"prompt":[[150,12,300,150]],'
-        '"image":"\'; base64 -w0 examples/photo.jpg; printf \'"}\') | \\\n'
-        f"  curl -sS {settings.gateway_url}/open-vocabulary-segmentation "
-        f"-H 'Content-Type: application/json' {token}-d @-"
-    )

@@ -66,6 +66,8 @@ def test_a_signal_stops_it_cleanly_and_nothing_is_left(
         children = processes_below(pid)
         assert len(children) >= 6  # tritonserver and the five stages
         assert shared_memory_of(pid)
+        # A fused model: its decoder is the whole program.
+        assert "engines  encoder none, decoder paddle fp32" in service.output_file.read_text()
         service.process.send_signal(stop_signal)
         assert service.process.wait(30) == 0
     assert wait_until_gone(children)
