@@ -31,7 +31,8 @@ test-reference: $(READY) $(REFERENCE_READY) ## compare with segment-anything, Mo
 	echo "asking segment-anything, MobileSAM and transformers for reference results …" && \
 	$(REFERENCE_VENV)/bin/python tests/golden/make_golden.py --output "$$goldens" && \
 	$(REFERENCE_VENV)/bin/python tests/golden/make_golden_others.py --output "$$goldens" && \
-	OVSEG_GOLDEN_DIR="$$goldens" $(BIN)/python -m pytest tests/network tests/checkpoints
+	$(REFERENCE_VENV)/bin/python tests/golden/make_golden_everything.py --output "$$goldens" && \
+	OVSEG_GOLDEN_DIR="$$goldens" $(BIN)/python -m pytest tests/network tests/checkpoints tests/everything
 
 loadtest: $(READY) ## load a server that `make serve` started, REST and gRPC; see loadtest/README.md
 	@mkdir -p loadtest/results && $(BIN)/locust -f loadtest/locustfile.py --headless --only-summary \

@@ -25,11 +25,6 @@ class EverythingCase:
 # seldom as sure of itself as the thresholds for ViT-H want it.
 EVERYTHING_CASES = (
     EverythingCase(
-        "everything_coffee",
-        _ROOT / "tests" / "data" / "coffee.jpg",
-        {"points_per_side": 12, "pred_iou_thresh": 0.4, "stability_score_thresh": 0.5},
-    ),
-    EverythingCase(
         "everything_photo",
         _ROOT / "examples" / "photo.jpg",
         {"points_per_side": 12, "pred_iou_thresh": 0.4, "stability_score_thresh": 0.5},
