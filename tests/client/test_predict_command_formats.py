@@ -163,6 +163,17 @@ def test_objects_are_cut_out(predict: Run, photos: Path) -> None:
     assert (second[..., 3] == 255).all()
 
 
+def test_an_image_that_cannot_be_fetched_again_is_named(
+    predict: Run, photos: Path, tmp_path: Path
+) -> None:
+    url = "http://127.0.0.1:1/c.png"
+    result = predict(url, photos / "a.png", "--format", "cutout", "--output", tmp_path)
+
+    assert result.exit_code == 1
+    assert len(result.stdout.splitlines()) == 2
+    assert url in result.stderr and "ovseg serve" not in result.stderr
+
+
 def test_one_picture_may_have_a_name_and_several_may_not(
     predict: Run, run: Run, photos: Path, server: CannedServer, tmp_path: Path
 ) -> None:
@@ -184,10 +195,13 @@ def test_of_candidates_the_best_is_written(
     infos = [{"label": "prompt", "score": score} for score in (0.1, 0.9, 0.3)]
     server.answer["result"]["maskInfos"] = infos
     arguments = [photos / "a.png", "--point", "1,2", "--multimask", "--url", server.url]
-    result = run(*arguments, "--format", "png", "--output", tmp_path / "mask.png")
+    pictured = run(*arguments, "--format", "png", "--output", tmp_path / "mask.png")
+    outlined = run(*arguments, "--format", "polygons")
 
-    assert result.exit_code == 0, result.output
+    assert pictured.exit_code == 0, pictured.output
     assert np.array_equal(np.asarray(Image.open(tmp_path / "mask.png")), MASKS[1] * 255)
+    (mask,) = masks_in(outlined)
+    assert (mask["polygons"], mask["score"]) == ([[0, 1, 5, 1, 5, 2, 0, 2]], np.float32(0.9))
 
 
 def test_a_kept_mask_is_shown_and_refined(
