@@ -22,6 +22,11 @@ class Person:
         """Choose one of the bundled pictures, and wait until it is encoded."""
         self.tab.click(f'button[data-sample*="{name}"]')
         self.wait_until_ready()
+        self.tab.js("document.getElementById('announce').textContent = ''")
+
+    def switch_preview_off(self) -> None:
+        """Then the page asks only for what is clicked."""
+        self.tab.click("#hover")
 
     def drop(self, path: Path) -> None:
         """Drop a file on the page."""

@@ -80,12 +80,11 @@ def test_the_button_turns_the_scheme_round_and_it_stays(
 ) -> None:
     tab.prefer(scheme)
     tab.open(f"{mini_service.base_url}/")
-    tab.click("#theme")
     other = "light" if scheme == "dark" else "dark"
-    assert tab.js("getComputedStyle(document.documentElement).colorScheme") == other
-    tab.open(f"{mini_service.base_url}/docs")
-    tab.open(f"{mini_service.base_url}/")
-    assert tab.js("getComputedStyle(document.documentElement).colorScheme") == other
+    tab.click("#theme")
+    for _ in range(2):
+        assert tab.js("getComputedStyle(document.documentElement).colorScheme") == other
+        tab.open(f"{mini_service.base_url}/")
 
 
 def test_everything_has_a_name(person: Person) -> None:
@@ -103,7 +102,9 @@ def test_everything_has_a_name(person: Person) -> None:
     assert tab.js("document.querySelectorAll('h1').length") == 1
 
 
-def test_nothing_jumps(tab: Tab, mini_service: Service) -> None:
+@pytest.mark.parametrize("language", ["en", "zh-CN"])
+def test_nothing_jumps_while_it_loads(tab: Tab, mini_service: Service, language: str) -> None:
+    tab.speak(language)
     tab.call(
         "Page.addScriptToEvaluateOnNewDocument",
         source="window.jumps = []; new PerformanceObserver((list) => list.getEntries().forEach("
@@ -111,6 +112,9 @@ def test_nothing_jumps(tab: Tab, mini_service: Service) -> None:
         ".observe({ type: 'layout-shift', buffered: true });",
     )
     tab.open(f"{mini_service.base_url}/")
-    use(Person(tab))
+    tab.wait("document.getElementById('time-prompt').innerText !== ''")
+    tab.js("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    assert tab.js("PerformanceObserver.supportedEntryTypes.includes('layout-shift')")
     jumps = tab.js("jumps")
-    assert sum(value for value, _ in jumps) < 0.05, jumps
+    assert sum(value for value, _ in jumps) < 0.02, jumps

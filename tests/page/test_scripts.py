@@ -99,7 +99,7 @@ def test_a_mask_of_20_megapixels_has_its_outline(scripts: Tab) -> None:
     disc = (x - 2600) ** 2 + (y - 1900) ** 2 < 900**2
     scripts.js(f"window.rle = {json.dumps(encoded(disc))}, 0")
     area, is_in, is_out = scripts.js(
-        """Promise.all([load('./rle.js'), load('./outline.js')]).then(([{ Mask }, { outlineOf }]) => {
+        """Promise.all(['./rle.js', './outline.js'].map(load)).then(([{ Mask }, { outlineOf }]) => {
           const mask = new Mask(rle);
           const { area } = outlineOf(mask);
           const context = document.createElement('canvas').getContext('2d');

@@ -57,6 +57,7 @@ def test_boxes_background_points_undo_and_redo(person: Person) -> None:
     tab = person.tab
     person.open_sample()
     person.drag(*HELMET)
+    person.switch_preview_off()
     (helmet,) = person.areas()
     person.click(300, 370, "right")
     (without,) = person.areas()
@@ -81,7 +82,8 @@ def test_boxes_background_points_undo_and_redo(person: Person) -> None:
 
 def test_the_picture_is_sent_and_encoded_once(person: Person) -> None:
     person.open_sample("coffee")
-    person.click(300, 200)
+    person.switch_preview_off()
+    person.click(310, 210)
     person.click(100, 100, "left", "Alt")
     person.drag(150, 50, 450, 350)
 
@@ -190,6 +192,7 @@ def test_by_keyboard_alone(person: Person) -> None:
         tab.key("Tab")
         if tab.js("document.activeElement.id") == "canvas":
             break
+    tab.key("p")  # The preview is of no interest here.
     for key in ("ArrowLeft", "ArrowDown"):
         tab.key(key, "Shift")
         tab.key(key, "Shift")
@@ -241,7 +244,7 @@ def test_zoom_keeps_what_is_under_the_pointer(person: Person) -> None:
     assert abs(x - PATCH[0]) <= 1 and abs(y - PATCH[1]) <= 1
 
 
-@pytest.mark.parametrize("chosen", ["zh-CN", "en-GB", "fr"])
+@pytest.mark.parametrize("chosen", ["zh-CN", "fr"])
 def test_it_speaks_the_readers_language(tab: Tab, mini_service: Service, chosen: str) -> None:
     tab.speak(chosen)
     tab.open(f"{mini_service.base_url}/")

@@ -33,20 +33,17 @@ export class Answers {
 
   /** The candidates for what an object marks, if they are known; see `find`. */
   peek(object) {
-    return this.kept.get(keyOf(object));
+    return this.kept.get(promptKey(object));
   }
 
   /** @returns {Promise<Candidate[]>} one, or three for one click. */
   async find(object, options = {}) {
-    const key = keyOf(object);
+    const key = promptKey(object);
     const known = this.kept.get(key);
     if (known) return known;
     if (this.underWay.has(key)) return this.underWay.get(key);
-    const asked = this.#ask(object, key, options);
-    if (!options.signal) {
-      this.underWay.set(key, asked);
-      asked.catch(() => {}).finally(() => this.underWay.delete(key));
-    }
+    const asked = this.#ask(object, key, options).finally(() => this.underWay.delete(key));
+    this.underWay.set(key, asked);
     return asked;
   }
 
@@ -93,6 +90,7 @@ export function shownIndex(object, candidates) {
   return best;
 }
 
-function keyOf(object) {
+/** Equal for objects that ask for the same. */
+export function promptKey(object) {
   return JSON.stringify(promptOf(object));
 }

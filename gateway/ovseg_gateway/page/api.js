@@ -3,7 +3,7 @@
 export const PATH = "open-vocabulary-segmentation";
 
 const TOKEN_KEY = "ovseg.token"; // In sessionStorage: gone with the tab.
-const MAX_TRIES = 3;
+const MAX_TRIES = 4;
 const MAX_WAIT_S = 5;
 
 /** What went wrong: `status` is HTTP's, 0 when nothing answered; `detail` is the service's word. */

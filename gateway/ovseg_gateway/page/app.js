@@ -1,12 +1,13 @@
 // Puts the page together: what is shown, and what every action does.
 
-import { Answers, promptOf, shownIndex } from "./answers.js";
+import { Answers, promptKey, shownIndex } from "./answers.js";
 import { PictureSession, Service } from "./api.js";
 import { Crosshair } from "./crosshair.js";
-import { byId, make } from "./dom.js";
+import { byId } from "./dom.js";
 import { drawExport, shownObjects, watchExport } from "./export.js";
+import { showHelp } from "./help.js";
 import { HoverPreview } from "./hover.js";
-import { KEYS, watchKeys } from "./keyboard.js";
+import { watchKeys } from "./keyboard.js";
 import { language, switchLanguage, t, translatePage } from "./messages.js";
 import { announce, askForToken, hideNotice, showError, showNotice, whileBusy } from "./notices.js";
 import { COLOURS, Objects } from "./objects.js";
@@ -35,7 +36,7 @@ const hover = new HoverPreview(
 
 let picture = null;
 let answers = null;
-let failed = new Set(); // Prompts, as JSON text, that got no answer since the last change.
+let failed = new Set(); // Keys of prompts that got no answer since the last change.
 
 const view = {
   mode: "add",
@@ -105,9 +106,10 @@ async function openPicture(file) {
 
 function objectsChanged() {
   hideNotice();
-  hover.stop();
   failed = new Set();
   for (const object of objects.list) if (!answers.peek(object)) findMask(object);
+  const keys = objects.list.map(promptKey);
+  hover.stop((object) => keys.includes(promptKey(object)));
   draw();
 }
 
@@ -120,7 +122,7 @@ async function findMask(object) {
     announce(t("announce.mask", { name: nameOf(object), facts }));
   } catch (error) {
     if (own !== answers) return;
-    failed.add(JSON.stringify(promptOf(object)));
+    failed.add(promptKey(object));
     showError(error);
   }
   draw();
@@ -154,7 +156,7 @@ function draw() {
   byId("redo").disabled = !objects.canRedo;
   scene.changed();
   if (!picture) return;
-  drawPanel(objects, answers, picture, (object) => failed.has(JSON.stringify(promptOf(object))));
+  drawPanel(objects, answers, picture, (object) => failed.has(promptKey(object)));
   drawExport(shownObjects(objects, answers));
 }
 
@@ -190,7 +192,7 @@ const keys = watchKeys(canvas, {
   newObject: withPicture(newObject),
   open: () => byId("file").click(),
   toggleHover: () => byId("hover").click(),
-  help: () => byId("help-dialog").showModal(),
+  help: showHelp,
   zoom: withPicture(zoom),
   fit: withPicture(fit),
   selectNext: withPicture((offset) => objects.selectNext(offset)),
@@ -261,7 +263,7 @@ onClick("zoom-out", () => zoom(0.8));
 onClick("zoom-fit", fit);
 onClick("new-object", newObject);
 onClick("notice-close", hideNotice);
-onClick("help", () => byId("help-dialog").showModal());
+onClick("help", showHelp);
 onClick("language", () => {
   switchLanguage();
   drawTexts();
@@ -283,9 +285,6 @@ for (const button of document.querySelectorAll("button[data-sample]")) {
 function drawTexts() {
   byId("language").textContent = language() === "zh" ? "English" : "中文";
   byId("language").lang = language() === "zh" ? "en" : "zh-Hans";
-  byId("keys").replaceChildren(
-    ...KEYS.map(([key, name]) => make("div", {}, make("dt", {}, make("kbd", {}, key)), make("dd", {}, t(name)))),
-  );
   draw();
 }
 

@@ -18,6 +18,7 @@ export function make(tag, attributes = {}, ...children) {
 export function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true"); // The button has the name.
   svg.appendChild(document.createElementNS(svg.namespaceURI, "use")).setAttribute("href", `#i-${name}`);
   return svg;
 }

@@ -5,6 +5,7 @@ const PAUSE_S = 5; // After the service said that it is busy.
 export class HoverPreview {
   #wanted = null;
   #running = null; // AbortController of the request under way.
+  #asked = null; // What it is about.
   #pausedUntil = 0;
 
   /**
@@ -26,11 +27,13 @@ export class HoverPreview {
     else if (!this.#running) this.#ask();
   }
 
-  /** Forgets the preview, and the request for it. */
-  stop() {
-    this.#wanted = null;
-    this.#running?.abort();
-    this.#running = null;
+  /**
+   * Forgets the preview, and the request for it.
+   * @param {(object) => boolean} isSpared whether somebody else waits for that request by now.
+   */
+  stop(isSpared = () => false) {
+    if (this.#running && !isSpared(this.#asked)) this.#running.abort();
+    this.#wanted = this.#running = this.#asked = null;
     this.show(null);
   }
 
@@ -41,8 +44,9 @@ export class HoverPreview {
     try {
       while (this.#wanted && !this.peek(this.#wanted)) {
         const object = this.#wanted;
+        this.#asked = object;
         const candidates = await this.find(object, { signal: running.signal });
-        if (running.signal.aborted) return;
+        if (this.#running !== running) return;
         this.show({ object, candidates });
       }
     } catch (error) {
