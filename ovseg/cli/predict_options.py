@@ -57,6 +57,23 @@ Together = Annotated[
     ),
 ]
 
+Everything = Annotated[
+    bool,
+    typer.Option(
+        "--everything", rich_help_panel=_PROMPTS, help="All objects, by a grid of points."
+    ),
+]
+
+PointsPerSide = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        rich_help_panel=_PROMPTS,
+        help="Of the grid of --everything.",
+        show_default="the server's, 32",
+    ),
+]
+
 Refine = Annotated[
     list[str] | None,
     typer.Option(

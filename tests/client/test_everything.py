@@ -19,7 +19,7 @@ from ovseg_client import (
 )
 from ovseg_client.everything import everything_request
 
-from tests.client.canned import CannedServer, answer
+from tests.client.canned import CannedServer, Run, answer
 
 
 class Ask(Protocol):
@@ -157,3 +157,17 @@ def test_a_parameter_that_is_none_is_a_type_error() -> None:
     assert everything_request(**options).parameters == options
     with pytest.raises(TypeError, match="points_per_size"):
         everything_request(points_per_size=3)
+
+
+def test_the_command_shows_every_mask_with_its_point(lined: CannedServer, run: Run) -> None:
+    lined.answer = lines(progress(0), found(2))
+    arguments = (__file__, "--everything", "--points-per-side", 4, "--url", lined.url)
+
+    shown = run(*arguments, "--json")
+
+    assert shown.exit_code == 0, shown.output
+    masks = json.loads(shown.stdout)["masks"]
+    assert [mask["prompt"] for mask in masks] == [[0.5, 1], [1.5, 1]]
+    assert [mask["score"] for mask in masks] == [0.75, 0.75]
+    assert lined.sent[0]["everything"] == {"pointsPerSide": 4}
+    assert run(*arguments, "--point", "1,2").exit_code == 2
