@@ -16,7 +16,7 @@ from typing import TextIO
 
 from ovseg.server.errors import ServerStartError
 from ovseg.server.ports import free_ports
-from ovseg.server.supervisor import READY_PREFIX
+from ovseg.server.supervisor import READY_PREFIX, Part
 
 _STOP_TIMEOUT_S = 45.0
 
@@ -50,6 +50,7 @@ def running_service(
     environment: Mapping[str, str] | None = None,
     timeout_s: float = 180.0,
     log: Path | None = None,
+    part: Part = "all",
 ) -> Iterator[Service]:
     """Run `ovseg serve` on free ports of 127.0.0.1 while the block runs.
 
@@ -57,6 +58,7 @@ def running_service(
         environment: settings (`OVSEG_…`) on top of this process's own.
         timeout_s: longest time to wait until it is ready.
         log: where what it prints is kept.
+        part: all of it, or Triton or a gateway alone.
 
     Raises:
         ServerStartError: it did not become ready; the message is what it printed.
@@ -75,7 +77,7 @@ def running_service(
         open(written.name) as output,
     ):
         process = subprocess.Popen(
-            [sys.executable, "-m", "ovseg", "serve"],
+            [sys.executable, "-m", "ovseg", "serve", part],
             env={**os.environ, **chosen},
             stdin=subprocess.DEVNULL,
             stdout=written,
