@@ -6,10 +6,11 @@ the others wait here, first come first served, where they can still leave and be
 
 What is bounded is not the length of the queue but the time in it, as far as it can be known: the
 rest of what runs, and an average turn for each that waits. A short burst may wait long. But when
-much more is offered than can be done (`_OVERLOAD` times, averaged over `_WINDOW_S`), a long queue
-would help nobody: as many would be refused, and the others answered late. Then only who would
-wait for a part of one turn is let in, so that those who are answered are answered nearly as fast
-as by an idle server.
+much more is offered than can be done, and than is answered (`_OVERLOAD` times, over `_WINDOW_S`), a
+long queue would help nobody: as many would be refused, and the others answered late. Then only who
+would wait for a part of one turn is let in, so that those who are answered are answered nearly as
+fast as by an idle server. (Callers who wait for their answers are no overload, however few the
+server can take at once: as many requests come as are answered.)
 """
 
 from __future__ import annotations
@@ -29,6 +30,25 @@ _WINDOW_S = 5.0
 _OVERLOAD = 1.5
 _NEWEST_SHARE = 0.2
 """Of the latest turn in the average."""
+
+
+class _Lately:
+    """A sum of which each part counts less and less with time, by 1/e in `_WINDOW_S`."""
+
+    def __init__(self) -> None:
+        self._sum, self._at = 0.0, time.monotonic()
+
+    def add(self, amount: float) -> None:
+        self._sum, self._at = self.value + amount, time.monotonic()
+
+    def take_back(self, amount: float, added_at: float) -> None:
+        """Undo an `add` of a moment ago, as of `time.monotonic`."""
+        rest = amount * math.exp((added_at - time.monotonic()) / _WINDOW_S)
+        self._sum, self._at = max(self.value - rest, 0.0), time.monotonic()
+
+    @property
+    def value(self) -> float:
+        return self._sum * math.exp((self._at - time.monotonic()) / _WINDOW_S)
 
 
 @dataclass(slots=True)
@@ -65,10 +85,11 @@ class Admission:
         self._waiting = 0
         self._seconds: dict[str, float] = {}
         """Average length of a turn of each kind, and of all together under ""."""
-        self._offered = 0.0
-        """Seconds of work that came, by the average then; each counts less and less with time (by
-        1/e in `_WINDOW_S`)."""
-        self._offered_at = time.monotonic()
+        self._offered = _Lately()
+        """Seconds of work that came, by the average then."""
+        self._arrived = _Lately()
+        self._answered = _Lately()
+        """Requests."""
 
     def arrive(self) -> float:
         """Count a new request, and refuse it if it would wait too long.
@@ -79,17 +100,19 @@ class Admission:
         Raises:
             OverloadedError: says when to come back.
         """
-        now = time.monotonic()
-        decay = math.exp((self._offered_at - now) / _WINDOW_S)
-        self._offered = self._average("") + self._offered * decay
-        self._offered_at = now
+        self._offered.add(self._average(""))
+        self._arrived.add(1)
         self.check()
-        return now
+        return time.monotonic()
 
     def withdraw(self, arrived_at: float) -> None:
         """Do not count a request any more: it turned out to want nothing of Triton."""
-        counted = self._average("") * math.exp((arrived_at - self._offered_at) / _WINDOW_S)
-        self._offered = max(self._offered - counted, 0.0)
+        self._offered.take_back(self._average(""), arrived_at)
+        self._arrived.take_back(1, arrived_at)
+
+    def count_answer(self) -> None:
+        """Count a request that had its turn."""
+        self._answered.add(1)
 
     def check(self) -> None:
         """Refuse a request that would wait too long if it came now.
@@ -111,9 +134,13 @@ class Admission:
 
     @property
     def is_overloaded(self) -> bool:
-        """Whether far more work has come lately than can be done."""
-        lately = self._offered * math.exp((self._offered_at - time.monotonic()) / _WINDOW_S)
-        return lately > _OVERLOAD * _WINDOW_S * self._max_running
+        """Whether far more has come lately than can be done, and than was answered."""
+        can_be_done = _WINDOW_S * self._max_running
+        answered = self._answered.value + self._admitted
+        return (
+            self._offered.value > _OVERLOAD * can_be_done
+            and self._arrived.value > _OVERLOAD * answered
+        )
 
     def expected_wait_s(self) -> float:
         """How long a request that came now would probably wait for its turn."""

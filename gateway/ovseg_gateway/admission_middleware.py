@@ -63,6 +63,8 @@ class AdmissionMiddleware:
             await self._app(scope, receive_held, send)
         if is_guarded and _took_no_turn(context):
             self._admission.withdraw(arrived_at)
+        elif is_guarded and context.refusal != OverloadedError.reason:
+            self._admission.count_answer()
 
     def _check(self, scope: Scope) -> float:
         self._rate_limit.count(scope)

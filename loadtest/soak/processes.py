@@ -22,10 +22,10 @@ WARM_UP_S = 60.0
 SHARED_MEMORY = "/dev/shm"
 WHOLE = "all processes"
 
-# What a median may grow by, from the first third to the last: a share, and at least so much.
+# What a median may grow by: a share, and at least so much.
 _MEMORY_SHARE, _MEMORY_BYTES = 0.10, 48e6
-# (A stage that Triton loads beside others inherits 22 files more than one that it loads alone.)
-_FILES_SHARE, _FILES = 0.10, 32
+# (A stage inherits what Triton has open when it loads it: 22 files with others, 44 after all.)
+_FILES_SHARE, _FILES = 0.10, 56
 _FEWEST_SAMPLES = 9
 
 
@@ -45,7 +45,7 @@ Sample = Mapping[str, Usage]
 
 @dataclass(frozen=True)
 class Growth:
-    """How one number went: medians of the first and of the last third after warming up."""
+    """How one number went: medians of the two stretches of time that `growths` compares."""
 
     kind: str
     what: str
@@ -154,25 +154,40 @@ class Watch:
             self._finished.wait(self._interval_s)
 
 
-def growths(samples: Sequence[tuple[float, Sample]], warm_up_s: float = WARM_UP_S) -> list[Growth]:
+def growths(
+    samples: Sequence[tuple[float, Sample]], cycle_s: float = 0.0, warm_up_s: float = WARM_UP_S
+) -> list[Growth]:
     """How memory and files of each kind went; empty if there are too few samples to tell.
 
     A kind is the sum of its processes, whichever they are: one that was killed and started again
-    is compared with the one before it.
+    is compared with the one before it. What a process holds depends on how long ago it was
+    started, and on the bursts since: so like is compared with like, the last whole round of faults
+    with the one before it. Where there were not two of them, it is the last third with the first.
+
+    Args:
+        samples: (seconds since the start, sample), in order.
+        cycle_s: how long a round of faults takes.
+        warm_up_s: not looked at.
     """
-    warm = [sample for after_s, sample in samples if after_s >= warm_up_s]
-    third = len(warm) // 3
+    warm = [(after_s, sample) for after_s, sample in samples if after_s >= warm_up_s]
     if len(warm) < _FEWEST_SAMPLES:
         return []
+    end_s = warm[-1][0]
+    if cycle_s and end_s - 2 * cycle_s >= warm_up_s:
+        warm = [(after_s, sample) for after_s, sample in warm if after_s > end_s - 2 * cycle_s]
+        before = sum(after_s <= end_s - cycle_s for after_s, _ in warm)
+        after = len(warm) - before
+    else:
+        before = after = len(warm) // 3
     found = []
-    for kind in sorted({kind for sample in warm for kind in sample if kind != "ended"}):
-        memory = [s[kind].memory_bytes if kind in s else 0 for s in warm]
-        files = [s[kind].files if kind in s else 0 for s in warm]
+    for kind in sorted({kind for _, sample in warm for kind in sample if kind != "ended"}):
+        memory = [s[kind].memory_bytes if kind in s else 0 for _, s in warm]
+        files = [s[kind].files if kind in s else 0 for _, s in warm]
         for what, values, share, least in (
             ("memory", memory, _MEMORY_SHARE, _MEMORY_BYTES),
             ("files", files, _FILES_SHARE, _FILES),
         ):
-            first, last = statistics.median(values[:third]), statistics.median(values[-third:])
+            first, last = statistics.median(values[:before]), statistics.median(values[-after:])
             allowed = first + max(first * share, least)
             found.append(Growth(kind, what, first, last, max(values), allowed))
     return found

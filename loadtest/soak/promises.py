@@ -63,7 +63,7 @@ def _growth(outcome: Outcome) -> list[str]:
     return [
         f"{growth.what} of {growth.kind} grew from {growth.first:,.0f} to {growth.last:,.0f}, "
         f"more than the {growth.allowed:,.0f} that are allowed"
-        for growth in growths(outcome.samples)
+        for growth in growths(outcome.samples, outcome.plan.cycle_s)
         if not growth.is_flat
     ]
 

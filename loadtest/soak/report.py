@@ -149,7 +149,7 @@ def _faults(outcome: Outcome) -> list[str]:
 
 
 def _usage(outcome: Outcome) -> list[str]:
-    found = growths(outcome.samples)
+    found = growths(outcome.samples, outcome.plan.cycle_s)
     if not found:
         return [f"Too short to tell: the first {WARM_UP_S:g} s are for warming up."]
     rows = []
@@ -160,10 +160,11 @@ def _usage(outcome: Outcome) -> list[str]:
         what = "memory, MB" if growth.what == "memory" else "files"
         rows.append((growth.kind, what, *cells, "yes" if growth.is_flat else "**no**"))
     return [
-        *table(("processes", "", "first third", "last third", "highest", "allowed", "flat"), rows),
+        *table(("processes", "", "before", "at the end", "highest", "allowed", "flat"), rows),
         "",
-        f"Medians of samples after the first {WARM_UP_S:g} s; memory is PSS, of `/dev/shm` its "
-        "regions (as files) and their size.",
+        "Medians of the last round of all faults and of the one before (of a short soak, of the "
+        f"last third and of the first, without {WARM_UP_S:g} s of warming up); memory is PSS, of "
+        "`/dev/shm` its regions (as files) and their size.",
     ]
 
 

@@ -57,6 +57,11 @@ class Plan:
     seed: int
     faults: list[Fault]
 
+    @property
+    def cycle_s(self) -> float:
+        """How long it takes until each fault has been injected once."""
+        return len(self.faults) * self.fault_every_s
+
 
 @dataclass
 class Outcome:

@@ -125,6 +125,23 @@ def test_a_burst_may_wait_but_nobody_waits_a_whole_turn_under_lasting_overload()
     asyncio.run(scenario())
 
 
+def test_callers_who_wait_for_their_answers_are_no_overload_however_slow_the_server() -> None:
+    async def scenario() -> None:
+        queue = admission(max_waiting=8)
+        queue._learn("known", 2.0)
+        running = [asyncio.create_task(run_for(queue, LONG_S)) for _ in range(4)]
+        await asyncio.sleep(0.01)
+        for _ in range(40):  # One is answered and asks again.
+            queue.count_answer()
+            queue.arrive()
+        assert queue._offered.value > 50
+        assert not queue.is_overloaded
+        for task in running:
+            task.cancel()
+
+    asyncio.run(scenario())
+
+
 def test_requests_that_want_nothing_of_triton_are_no_overload() -> None:
     async def scenario() -> None:
         queue = admission(max_waiting=8)

@@ -122,9 +122,22 @@ def growth_of(samples: Sequence[tuple[float, dict[str, Usage]]], what: str = "me
 def test_memory_that_rises_is_growth_and_a_restart_is_none() -> None:
     assert not growth_of(series(*range(200, 320, 10))).is_flat
     assert growth_of(series(*[200] * 5, 0, 20, *[205] * 5)).is_flat
-    leaking = [*series(*[200] * 6), *series(*[200] * 6, files=90)]
+    leaking = [*series(*[200] * 6), *series(*[200] * 6, files=110)]
     assert not growth_of(leaking, "files").is_flat
     assert growth_of(leaking, "memory").is_flat
+
+
+def test_whole_rounds_of_faults_are_compared_so_that_what_each_round_does_is_no_growth() -> None:
+    up = [100, 200, 300]
+    samples = series(*up * 5)  # 15 s a round
+
+    def found(cycle_s: float) -> Growth:
+        return next(g for g in growths(samples, cycle_s) if (g.kind, g.what) == ("stub", "memory"))
+
+    assert (found(15.0).first, found(15.0).last) == (200e6, 200e6)
+    samples += [(after_s + 75.0, sample) for after_s, sample in series(200, 300, 400)]
+    assert (found(15.0).first, found(15.0).last) == (200e6, 300e6)
+    assert found(1000.0).first == 200e6  # Too short for two rounds: thirds.
 
 
 def test_the_time_of_warming_up_is_not_compared_and_few_samples_say_nothing() -> None:
