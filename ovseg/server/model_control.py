@@ -6,7 +6,7 @@ Sets are loaded by Triton's explicit model control (docs/protocol/extension_mode
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -49,7 +49,14 @@ class ModelControl:
         """Use an open `tritonclient.grpc.InferenceServerClient`."""
         self._client = client
 
-    def load(self, settings: Settings, model: str, *, is_default: bool = False) -> ServedModel:
+    def load(
+        self,
+        settings: Settings,
+        model: str,
+        *,
+        is_default: bool = False,
+        without: Collection[str] = (),
+    ) -> ServedModel:
         """Serve an installed model, beside those that are served already.
 
         Loading a served model again replaces it with what is installed now; requests to the others
@@ -59,6 +66,7 @@ class ModelControl:
             settings: where things are.
             model: the installed model's name.
             is_default: make it the default of a Triton that has just started.
+            without: stages of its set that can wait, by their plain names.
 
         Raises:
             ModelNotInstalledError: there is no such model.
@@ -85,7 +93,7 @@ class ModelControl:
                 self._load_set(configs, with_content=True)
             else:
                 configs = write_further_set(settings, model)
-                self._load_set(configs, with_content=False)
+                self._load_set(configs, with_content=False, without=without)
             plain_embed = triton_name(EMBED, model, is_default or is_again)
             self._unload_embeds(plain_embed, configs[EMBED].name)
         except InferenceServerException as error:
@@ -164,7 +172,9 @@ class ModelControl:
                 "(or set OVSEG_TRITON_OPEN_PROTOCOLS=model-repository there)"
             ) from None
 
-    def _load_set(self, configs: dict[str, Any], with_content: bool) -> None:
+    def _load_set(
+        self, configs: dict[str, Any], with_content: bool, without: Collection[str] = ()
+    ) -> None:
         """Load a set: its stages, each of which is a process to start, at the same time."""
 
         def load(plain_name: str) -> None:
@@ -173,7 +183,7 @@ class ModelControl:
             else:
                 self._client.load_model(configs[plain_name].name)
 
-        stages = [name for name in configs if name not in (EMBED, ENSEMBLE)]
+        stages = [name for name in configs if name not in (EMBED, ENSEMBLE, *without)]
         with ThreadPoolExecutor(len(stages)) as pool:
             list(pool.map(load, stages))
         load(EMBED)

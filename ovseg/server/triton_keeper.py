@@ -15,7 +15,7 @@ from contextlib import suppress
 from threading import Event, Thread
 
 from ovseg.manifest import ModelManifest, ModelNotInstalledError
-from ovseg.served_models import JSON_MODEL, ServedModel
+from ovseg.served_models import EVERYTHING, JSON_MODEL, ServedModel, triton_name
 from ovseg.server.backoff import Backoff
 from ovseg.server.child_process import how_it_ended, oom_kills, process_state
 from ovseg.server.errors import ServerStartError
@@ -125,17 +125,17 @@ class TritonKeeper:
     def _models_to_start_with(self) -> list[str]:
         """What Triton shall load by itself.
 
-        After a crash that is every stage of every model, since all then start at the same time; the
-        JSON model, which needs them, comes when the others work again. But if that does not work,
-        one model after another tells which it is that cannot be loaded.
+        After a crash that is every stage of every model, since all then start at the same time;
+        those that ask other stages come when these work again. But if that does not work, one model
+        after another tells which it is that cannot be loaded.
         """
         if not self.ready.is_set() or self._has_failed_start:
             return [*TRITON_MODELS, JSON_MODEL]
-        found = [*TRITON_MODELS]
+        found = [name for name in TRITON_MODELS if name != EVERYTHING]
         for model in self._further:
             with suppress(ModelNotInstalledError):
                 configs = write_further_set(self._settings, model)
-                found += [config.name for config in configs.values()]
+                found += [config.name for name, config in configs.items() if name != EVERYTHING]
         return found
 
     def _note_failed_start(self, error: ServerStartError) -> float:
@@ -165,6 +165,8 @@ class TritonKeeper:
         if self.ready.is_set():
             self._say("the service is whole again")
             with connected(self._settings.triton_grpc_address) as control:
+                for model in self._served:
+                    control.load_triton_model(triton_name(EVERYTHING, model.name, model.is_default))
                 control.load_triton_model(JSON_MODEL)
         self.ready.set()
 
@@ -173,6 +175,7 @@ class TritonKeeper:
 
         settings = self._settings
         served = []
+        later = (EVERYTHING,) if self.ready.is_set() else ()
         name = settings.model
         try:
             with connected(settings.triton_grpc_address) as control:
@@ -180,7 +183,7 @@ class TritonKeeper:
                 for name in self._further:
                     self._say(f"loading {name} …")
                     try:
-                        served.append(control.load(settings, name))
+                        served.append(control.load(settings, name, without=later))
                     except (ModelControlError, ModelNotInstalledError) as error:
                         if not self.ready.is_set() or triton.poll() is not None:
                             raise
