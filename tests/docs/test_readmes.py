@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 import re
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from ovseg.server.service import Service
 from ovseg.settings import PROJECT_ROOT
 
 READMES = ("README.md", "README.zh-CN.md")
@@ -48,7 +52,7 @@ def commands(name: str) -> list[str]:
     """Programs, and console lines without their comments."""
     found = []
     for language, block in _BLOCK.findall(read(name)):
-        lines = block.splitlines()
+        lines = block.replace("\\\n", "").splitlines()
         if language == "python":
             lines = [line.partition("  #")[0] for line in lines]
         else:
@@ -115,6 +119,43 @@ def test_both_say_the_same_with_the_same_commands() -> None:
     ]
     assert targets[0] == targets[1]
     assert "docs/images/architecture.svg" in targets[0]
+
+
+def programs() -> list[tuple[str, str]]:
+    """The README's Python programs, each with what it shows as their output."""
+    blocks = _BLOCK.findall(read("README.md"))
+    return [
+        (program, blocks[i + 1][1] if blocks[i + 1][0] == "" else "")
+        for i, (language, program) in enumerate(blocks)
+        if language == "python"
+    ]
+
+
+@pytest.mark.parametrize("number", range(len(programs())))
+def test_programs_print_what_is_shown(number: int, mini_service: Service, tmp_path: Path) -> None:
+    program, shown = programs()[number]
+    for written, ours in (
+        ("http://localhost:8080", mini_service.base_url),
+        ("localhost:8001", mini_service.grpc_address),
+        ("./output", str(tmp_path)),
+    ):
+        program = program.replace(written, ours)
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, "OVSEG_URL": mini_service.base_url},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr
+    number_in = re.compile(r"\d+(?:\.\d+)?")
+    assert number_in.sub("0", ended.stdout) == number_in.sub("0", shown)
+    # Other CPUs round otherwise; a mask then may have some pixels more.
+    printed, expected = (
+        [float(value) for value in number_in.findall(text)] for text in (ended.stdout, shown)
+    )
+    assert printed == pytest.approx(expected, rel=0.01)
 
 
 def test_the_settings_are_current() -> None:
