@@ -139,7 +139,7 @@ def measure(reference: Path, rounds: int, points_per_side: int) -> None:
                 )
     finally:
         meta.close()
-    print(describe_machine())
+    print("\n".join(f"- {name}: {value}" for name, value in describe_machine().items()))
     print(
         f"\n{points_per_side} points a side, `sam_mini`, {rounds} rounds in turns after one that "
         "is not counted; median (range).\n"

@@ -103,7 +103,7 @@ def test_a_threshold_of_0_keeps_what_it_would_judge() -> None:
 
 def test_crops_add_what_the_image_as_a_whole_has_missed() -> None:
     # No point of the grid of 8 x 8, 40 x 25 pixels apart, is on the small disc.
-    model = Discs((160, 100, 70), (40, 50, 9))
+    model = Discs((160, 100, 70), (280, 150, 11))
     _, found = found_by(model)
     assert len(found.masks) == 1
 
@@ -111,12 +111,12 @@ def test_crops_add_what_the_image_as_a_whole_has_missed() -> None:
     assert [crop.layer for crop in model.crops] == [1] * 4
     assert {item.total for item in progress} == {5 * 64}
     boxes = sorted(found.masks.boxes.tolist())
-    np.testing.assert_allclose(boxes, [[31, 41, 48, 58], [90, 30, 229, 169]], atol=2)
+    np.testing.assert_allclose(boxes, [[90, 30, 229, 169], [269, 139, 290, 160]], atol=2)
     (small,) = np.flatnonzero(found.masks.areas < 1000)
     assert found.masks.crop_boxes[small].tolist() != [0, 0, SIZE[1], SIZE[0]]
     mask = decode_rle(found.masks.counts[small], SIZE)
-    assert mask[50, 40] and mask.sum() == found.masks.areas[small]
-    assert np.hypot(*(found.masks.points[small] - [40, 50])) < 9
+    assert mask[150, 280] and mask.sum() == found.masks.areas[small]
+    assert np.hypot(*(found.masks.points[small] - [280, 150])) < 11
 
 
 def test_stopping_early_leaves_nothing_running() -> None:
