@@ -23,6 +23,7 @@ from ovseg.cli import (
     serve_command,
     token_command,
 )
+from ovseg.cli.failing import show_error
 
 app = typer.Typer(
     name="ovseg",
@@ -57,5 +58,5 @@ def main() -> None:
     except pydantic.ValidationError as error:
         for problem in error.errors():
             name = "_".join(str(part) for part in problem["loc"]).upper()
-            typer.secho(f"error: OVSEG_{name}: {problem['msg']}", fg="red", err=True)
+            show_error(f"OVSEG_{name}: {problem['msg']}")
         sys.exit(2)

@@ -10,7 +10,9 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    SpinnerColumn,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
@@ -23,15 +25,28 @@ Step = Callable[[str], None]
 
 @contextmanager
 def shown_steps() -> Iterator[Step]:
-    """A function that shows a line for each step; on a terminal the last one keeps moving."""
+    """A function that shows a line for each step; on a terminal with the time that it takes."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    with console.status("") as status:
+    if not console.is_terminal:
+        yield lambda line: console.print(line, markup=False)
+        return
+    columns = (
+        SpinnerColumn(finished_text="[green]✓[/]"),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as steps:
+
+        def finish() -> None:
+            for task in steps.tasks:
+                steps.update(task.id, total=1, completed=1)
 
         def step(line: str) -> None:
-            console.print(line, markup=False)
-            status.update(f"{line} …".replace("[", "\\["))
+            finish()
+            steps.add_task(line, total=None)
 
         yield step
+        finish()
 
 
 @contextmanager

@@ -40,6 +40,14 @@ screen.end("it broke")
 """
 
 
+IMPORTING = """
+from ovseg.cli.progress import shown_steps
+with shown_steps() as step:
+    step("reading [281] tensors")
+    step("writing the encoder program")
+"""
+
+
 def settings(**changed: object) -> Settings:
     return Settings(port=9080, grpc_port=9001, metrics_port=9002, threads=2, **changed)  # type: ignore[arg-type]
 
@@ -112,7 +120,7 @@ def test_the_engines_come_from_the_models_self_check() -> None:
 
 @pytest.mark.parametrize("no_color", [False, True])
 def test_a_terminal_has_colours_unless_told_otherwise(no_color: bool) -> None:
-    shown = shown_on_a_terminal({"NO_COLOR": "1"} if no_color else {})
+    shown = shown_on_a_terminal(ON_A_TERMINAL, {"NO_COLOR": "1"} if no_color else {})
     assert f"{READY_PREFIX}3.2 s" in shown
     assert "a warning" in shown
     assert "starting Triton" in shown
@@ -121,11 +129,17 @@ def test_a_terminal_has_colours_unless_told_otherwise(no_color: bool) -> None:
     assert ("\x1b[31m" in shown) is not no_color  # Red: the error.
 
 
-def shown_on_a_terminal(environment: dict[str, str]) -> str:
+def test_steps_of_an_import_are_ticked_off_on_a_terminal() -> None:
+    shown = shown_on_a_terminal(IMPORTING, {"NO_COLOR": "1"})
+    for step in ("reading [281] tensors", "writing the encoder program"):
+        assert f"✓ {step}" in shown
+
+
+def shown_on_a_terminal(program: str, environment: dict[str, str]) -> str:
     ours, theirs = pty.openpty()
     inherited = {name: os.environ[name] for name in os.environ if name != "NO_COLOR"}
     with subprocess.Popen(
-        [sys.executable, "-c", ON_A_TERMINAL],
+        [sys.executable, "-c", program],
         cwd=Path(__file__).parents[2],
         env={**inherited, "TERM": "xterm", **environment},
         stdin=subprocess.DEVNULL,
