@@ -56,6 +56,8 @@ def test_a_gateway_that_does_not_read_holds_no_stage_up_for_long() -> None:
 
     # What arrived: a stage that runs several times for a request takes all of them.
     assert 1.0 <= reports.close_request(correlation_id)["postprocess"] < 50.0
+
+
 def test_two_gateways_do_not_get_each_others_reports() -> None:
     ours, theirs = StageReports(), StageReports()
     mine, other = ours.open_request(), theirs.open_request()
