@@ -58,3 +58,5 @@ def test_a_changed_configuration_changes_the_picture(drawing: ModuleType, tmp_pa
     assert drawing.draw(drawing.read_pipeline(tmp_path)) != drawing.PICTURE.read_text("utf-8")
 
 
+def test_the_document_shows_it() -> None:
+    assert "(images/architecture.svg)" in (PROJECT_ROOT / "docs/ARCHITECTURE.md").read_text("utf-8")
