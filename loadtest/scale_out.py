@@ -279,6 +279,20 @@ def _broken(
     return found
 
 
+def _comparison(measured: list[Measurement]) -> str:
+    (hashed, hashed_s), (random, random_s) = (
+        (
+            statistics.mean(m.hit_rate for m in measured if m.policy == policy),
+            statistics.mean(m.answers_per_s for m in measured if m.policy == policy),
+        )
+        for policy in ("hashed", "random")
+    )
+    ratio = (
+        f"{hashed_s / random_s:.1f} times as many answers" if random_s else "no answers at random"
+    )
+    return f"On average {hashed:.2f} against {random:.2f} found in a cache, and {ratio}."
+
+
 def _ends(exchanges: list[Exchange]) -> str:
     counts: Counter[str] = summary(exchanges)
     return ", ".join(f"{n} x {end}" for end, n in sorted(counts.items())) or "none"
@@ -328,6 +342,7 @@ def _document(
     lines += [setting, "Everything shares the cores below: a third Triton adds memory here, and no"]
     lines += ["computing. Compare the rows with each other only.", "", *machine, ""]
     lines += ["## Hashed against random", "", *table(HEADER, (m.row() for m in measured)), ""]
+    lines += [_comparison(measured), ""]
     lines += ["## One photo that everybody asks about", ""]
     lines += [*table(HEADER, (m.row() for m in hot)), ""]
     lines += ["## One Triton killed", "", *death.lines(), ""]

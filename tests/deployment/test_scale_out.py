@@ -19,6 +19,7 @@ from ovseg_gateway.routes_to_replicas import METADATA
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from loadtest.cluster import CONFIGURATION, Balancer, find_nginx
+from loadtest.soak.exchanges import JSON_HEADERS
 from ovseg.bench.workload import Request, make_photo, prompt_rows, unseen
 from ovseg.server.ports import free_ports
 from ovseg.server.service import Service
@@ -184,7 +185,7 @@ def test_a_gateway_answers_through_it_while_another_triton_is_dead(
         balancer.apply()
         whole = f"http://127.0.0.1:{balancer.rest_port}"
         with httpx.Client(base_url=whole, timeout=120, trust_env=False) as http:
-            answers = [http.post(PATH, content=body) for body in bodies]
+            answers = [http.post(PATH, content=body, headers=JSON_HEADERS) for body in bodies]
             ready = http.get("/health/ready")
 
     assert [answer.status_code for answer in answers] == [200] * 4
