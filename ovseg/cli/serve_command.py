@@ -13,6 +13,7 @@ from ovseg.cli.serve_status import Status, addresses_of, curl_example, engines_m
 from ovseg.engines import EngineError
 from ovseg.manifest import ModelManifest, ModelNotInstalledError
 from ovseg.server.errors import ServerStartError
+from ovseg.server.exposure import check_tls
 from ovseg.server.supervisor import Part
 from ovseg.server.supervisor import serve as run_server
 from ovseg.settings import BUNDLED_MODEL, Settings, get_settings
@@ -54,6 +55,8 @@ def serve(
 
 
 def _serve(settings: Settings, part: Part, screen: Screen) -> int:
+    if part != "triton":
+        check_tls(settings)  # Before anything slow.
     manifest, engines = None, None
     if part != "gateway":
         if settings.model == BUNDLED_MODEL:
