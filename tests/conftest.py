@@ -9,6 +9,7 @@ import pytest
 
 from ovseg.checkpoints.paddlex import install_paddlex_model
 from ovseg.server.service import Service, running_service
+from tests.bundled_model import copy_bundled_model
 
 STANDIN_MODELS = Path(__file__).parent / "contract" / "data" / "standin_models"
 
@@ -26,8 +27,8 @@ def standin_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servic
 
 @pytest.fixture(scope="session")
 def mini_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The service with the bundled default model, prepared as on a fresh machine."""
-    model_dir = tmp_path_factory.mktemp("models")
+    """The service with the bundled default model."""
+    model_dir = copy_bundled_model(tmp_path_factory.mktemp("mini") / "models")
     with running_service({"OVSEG_MODEL_DIR": str(model_dir), "OVSEG_MODEL": "sam_mini"}) as service:
         yield service
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,21 +17,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from loadtest.soak.exchanges import Addresses, Exchange
 from loadtest.soak.processes import service_processes
-from ovseg.checkpoints.bundled import install_bundled_model
 from ovseg.server.service import Service, running_service
-from ovseg.settings import BUNDLED_MODEL, get_settings
+from tests.bundled_model import copy_bundled_model
 
 PATIENCE_S = 90.0
 """Nothing that these tests wait for takes so long, however busy the machine is."""
 
 HTTP: dict[str, Any] = {"trust_env": False, "timeout": 30.0}
-
-
-def copy_bundled_model(folder: Path) -> Path:
-    """A model folder with a copy of the bundled model that a test may damage; returns `folder`."""
-    install_bundled_model(get_settings().model_dir, say=print)
-    shutil.copytree(get_settings().model_dir / BUNDLED_MODEL, folder / BUNDLED_MODEL)
-    return folder
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ import pytest
 from loadtest.steady_load import SteadyLoad
 from ovseg.manifest import MANIFEST_FILE_NAME, ModelManifest
 from ovseg.settings import EXAMPLE_PHOTO
-from tests.server.crashing import PATIENCE_S, Site, copy_bundled_model, lost, running_site
+from tests.bundled_model import copy_bundled_model
+from tests.server.crashing import PATIENCE_S, Site, lost, running_site
 
 DEFAULT, OTHER = "sam_mini", "another"
 
