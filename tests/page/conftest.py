@@ -13,7 +13,7 @@ from tests.page.person import Person
 from tests.page.tab import Tab
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     path = chromium_path()
     if path is None:
