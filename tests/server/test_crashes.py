@@ -62,6 +62,8 @@ def test_a_killed_process_is_replaced_and_requests_wait_for_it(site: Site, kind:
     region = victim.cmdline()[2] if kind.startswith("stub") else "ovseg_none"
     with SteadyLoad(site.addresses) as load:
         load.wait_for_answers(3)
+        while not load.looks:
+            time.sleep(0.05)
         killed = time.monotonic()
         victim.kill()
         recovery_s = load.wait_whole(killed, PATIENCE_S)
