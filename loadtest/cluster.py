@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -201,13 +200,8 @@ class Cluster:
             self._running = started.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._running.__exit__(kind, error, traceback)
+    def __exit__(self, *_: object) -> None:
+        self._running.close()
 
     @property
     def addresses(self) -> Addresses:

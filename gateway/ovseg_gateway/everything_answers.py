@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import math
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any
@@ -13,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from ovseg.served_models import EVERYTHING
+from ovseg_gateway.answers import result_of, success
 from ovseg_gateway.context import RequestContext, context_of
 from ovseg_gateway.deadlines import deadline, set_deadline, unless_caller_leaves
 from ovseg_gateway.errors import GatewayError, InferenceFailedError
@@ -48,7 +48,7 @@ async def answer_everything(request: Request, parsed: SegmentationRequest) -> Re
         try:
             with deadline(request):
                 result = await _find(parsed, gateway, context, report)
-            return _success(context, result)
+            return success(context, result)
         finally:
             lines.put_nowait(None)
 
@@ -95,12 +95,6 @@ async def _last_line(work: Awaitable[bytes], context: RequestContext) -> bytes:
         return orjson.dumps(content) + b"\n"
 
 
-def _success(context: RequestContext, result: dict[str, Any]) -> bytes:
-    return orjson.dumps(
-        {"logId": context.log_id, "result": result, "errorCode": 0, "errorMsg": "Success"}
-    )
-
-
 async def _find(
     parsed: SegmentationRequest, gateway: Gateway, context: RequestContext, report: Report
 ) -> dict[str, Any]:
@@ -129,15 +123,7 @@ async def _find(
         found = await gateway.recovery.run(find, image_id, parsed.model)
     gateway.readiness.note_success()
     context.note_stages(found.stage_seconds, found.cache_hit, None)
-    result: dict[str, Any] = {
-        "masks": [{"size": found.size, "counts": text, "rleResult": text} for text in found.counts],
-        "maskInfos": _mask_infos(found),
-    }
-    if gateway.references.keep_image(image_id, image):
-        result["imageId"] = image_id
-    if found.overlay is not None:
-        result["image"] = base64.b64encode(found.overlay).decode("ascii")
-    return result
+    return result_of(found, _mask_infos(found), gateway.references, image_id, image)
 
 
 def _mask_infos(found: EverythingFound) -> list[dict[str, Any]]:

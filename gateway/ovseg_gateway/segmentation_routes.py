@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Awaitable, Sequence
 from typing import Any, cast
 
-import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ovseg.served_models import EVERYTHING
+from ovseg_gateway.answers import result_of, success
 from ovseg_gateway.context import RequestContext, context_of
 from ovseg_gateway.deadlines import deadline, set_deadline, unless_caller_leaves
 from ovseg_gateway.everything_answers import LINES, answer_everything
@@ -76,20 +75,12 @@ async def segment(request: Request) -> Response:
     set_deadline(request, gateway.settings.request_timeout_s)
     with deadline(request):
         parsed = await read_segmentation_request(request, gateway.settings)
-        if parsed.prompt_type != EVERYTHING:
-            result = await unless_caller_leaves(request, _segment(parsed, gateway, context))
     if parsed.prompt_type == EVERYTHING:
         return await answer_everything(request, parsed)
+    with deadline(request):
+        result = await unless_caller_leaves(request, _segment(parsed, gateway, context))
     with context.measure("answer"):
-        content = orjson.dumps(
-            {
-                "logId": context.log_id,
-                "result": result,
-                "errorCode": 0,
-                "errorMsg": "Success",
-            },
-            option=orjson.OPT_SERIALIZE_NUMPY,
-        )
+        content = success(context, result)
     return Response(content, media_type="application/json")
 
 
@@ -130,20 +121,8 @@ async def _segment(
     kept_as: list[str | None] = [None] * len(found.counts)
     if found.low_res_masks is not None:
         kept_as = references.keep_masks(image_id, found.low_res_masks)
-    result: dict[str, Any] = {
-        "masks": masks_of(found),
-        "maskInfos": mask_infos_of(parsed, found, kept_as),
-    }
-    if references.keep_image(image_id, image):
-        result["imageId"] = image_id
-    if found.overlay is not None:
-        result["image"] = base64.b64encode(found.overlay).decode("ascii")
-    return result
-
-
-def masks_of(found: Segmentation) -> list[dict[str, Any]]:
-    """`masks` of an answer; see `schemas.Mask`."""
-    return [{"size": found.size, "counts": text, "rleResult": text} for text in found.counts]
+    mask_infos = mask_infos_of(parsed, found, kept_as)
+    return result_of(found, mask_infos, references, image_id, image)
 
 
 def mask_infos_of(

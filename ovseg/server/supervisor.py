@@ -16,7 +16,7 @@ from threading import Event
 from types import FrameType
 from typing import Literal
 
-from ovseg.server.exposure import check_tls, exposure_warnings
+from ovseg.server.exposure import exposure_warnings
 from ovseg.server.gateway_workers import GatewayWorkers
 from ovseg.server.ports import listen
 from ovseg.server.service_status import StatusWriter
@@ -50,8 +50,6 @@ def serve(settings: Settings, part: Part, say: Say, announce: Callable[[float], 
         ServerStartError: something is missing, taken or broken, or keeps dying; one line says what.
         ModelNotInstalledError: the model of the settings is not installed.
     """
-    if part != "triton":
-        check_tls(settings)
     for warning in exposure_warnings(settings, part):
         say(warning)
     with _Signals() as signals, tempfile.TemporaryDirectory(prefix="ovseg-") as folder:

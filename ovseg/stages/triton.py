@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -25,6 +26,25 @@ from ovseg.stages.errors import InvalidInputError
 Array = NDArray[Any]
 
 logger = logging.getLogger(__name__)
+
+
+def unpack(request: Any) -> tuple[dict[str, Array], set[str]]:
+    """A request's tensors by name, and the names of the outputs that somebody asked for."""
+    inputs = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
+    return inputs, set(request.requested_output_names())
+
+
+def pack(outputs: Mapping[str, Array], wanted: set[str]) -> Any:
+    """The `InferenceResponse` with those outputs that are wanted."""
+    import triton_python_backend_utils as pb_utils
+
+    return pb_utils.InferenceResponse(
+        [
+            pb_utils.Tensor(name, np.ascontiguousarray(array))
+            for name, array in outputs.items()
+            if name in wanted
+        ]
+    )
 
 
 class TritonModel(ABC):
@@ -106,15 +126,7 @@ class StageModel(TritonModel):
         import triton_python_backend_utils as pb_utils
 
         try:
-            inputs = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
-            wanted = set(request.requested_output_names())
-            outputs = self.run(inputs, wanted)
-            return pb_utils.InferenceResponse(
-                [
-                    pb_utils.Tensor(name, np.ascontiguousarray(array))
-                    for name, array in outputs.items()
-                    if name in wanted
-                ]
-            )
+            inputs, wanted = unpack(request)
+            return pack(self.run(inputs, wanted), wanted)
         except Exception as error:
             return pb_utils.InferenceResponse(error=self.error_of(error))

@@ -13,7 +13,7 @@ import numpy as np
 
 from ovseg.logs import log_id_now, short_log_id
 from ovseg.stages.errors import InvalidInputError
-from ovseg.stages.triton import Array, TritonModel
+from ovseg.stages.triton import Array, TritonModel, pack, unpack
 
 # The message of a stage's `InvalidInputError`, behind "in ensemble 'x', ".
 _CALLERS_MISTAKE = re.compile(r"(?:^|', )(?P<field>image): (?P<problem>.*)\Z", re.DOTALL)
@@ -127,18 +127,12 @@ class StreamingModel(TritonModel):
         sender = request.get_response_sender()
         last = None
         try:
-            inputs = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
-            wanted = set(request.requested_output_names())
+            inputs, wanted = unpack(request)
             caller = TritonCaller(request, sender, self.parameters)
             with closing(self.stream(inputs, wanted, caller)) as answers:
                 for outputs in answers:
                     caller.check()
-                    tensors = [
-                        pb_utils.Tensor(name, np.ascontiguousarray(array))
-                        for name, array in outputs.items()
-                        if name in wanted
-                    ]
-                    sender.send(pb_utils.InferenceResponse(tensors))
+                    sender.send(pack(outputs, wanted))
         except StoppedError:
             code = pb_utils.TritonError.CANCELLED
             stopped = pb_utils.TritonError("the request took too long", code)
