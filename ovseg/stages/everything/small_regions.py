@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,15 +38,7 @@ def without_small_regions(
         counts[k], boxes[k] = encode_region(region, size), box_of(region)
         areas[k] = np.count_nonzero(cleaned)
     keep = non_maximum_suppression(boxes, unchanged, threshold)
-    return Candidates(
-        counts,
-        boxes,
-        found.scores,
-        found.stability_scores,
-        areas,
-        found.points,
-        found.crop_boxes,
-    ).chosen(keep)
+    return replace(found, counts=counts, boxes=boxes, areas=areas).chosen(keep)
 
 
 def _filled(mask: NDArray[np.bool_], min_area: int) -> NDArray[np.bool_]:
