@@ -73,7 +73,7 @@ $(READY): requirements.lock pyproject.toml client/pyproject.toml
 	  f"error: Python 3.11 is needed, this is {v.major}.{v.minor}; make PYTHON=python3.11 …")'
 	@echo "[1/3] making the environment $(VENV) …"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@echo "[2/3] installing $$(grep -c '^[a-z].*==' requirements.lock) pinned packages (about 1.9 GB on disk; a minute or two) …"
+	@echo "[2/3] installing $$(grep -c '^[a-z].*==' requirements.lock) pinned packages (about 2 GB on disk; a minute or two) …"
 	@$(BIN)/python $(PIP_INSTALL) --require-hashes --only-binary :all: -r requirements.lock
 	@echo "[3/3] installing this project …"
 	@$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e . -e client
