@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from tests.local_server import LocalServer
 
 
 @dataclass
@@ -27,30 +28,23 @@ class Answer:
     """Runs first; may change the server's content."""
 
 
-class HostileServer(ThreadingHTTPServer):
+class HostileServer(LocalServer):
     """Serves `content` at every path; treats the first requests as `answers` say."""
 
     def __init__(self, content: bytes) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
         self.content = content
         self.answers: list[Answer] = []
         self.requests: list[dict[str, str]] = []
         """Headers of the requests so far."""
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)
-        self._thread.start()
+        super().__init__(_Handler)
 
     @property
     def ranges(self) -> list[str | None]:
         """What each request so far asked for."""
         return [headers.get("Range") for headers in self.requests]
 
-    def url(self, name: str) -> str:
-        return f"http://127.0.0.1:{self.server_port}/{name}"
-
-    def stop(self) -> None:
-        self.shutdown()
-        self.server_close()
-        self._thread.join()
+    def address_of(self, name: str) -> str:
+        return f"{self.url}/{name}"
 
 
 class _Handler(BaseHTTPRequestHandler):

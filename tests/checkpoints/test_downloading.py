@@ -39,20 +39,20 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 def server() -> Iterator[HostileServer]:
     server = HostileServer(CONTENT)
     yield server
-    server.stop()
+    server.server_close()
 
 
 @pytest.fixture
 def known(server: HostileServer) -> PublishedFile:
     """The server's file, with its size and checksum."""
     sha256 = hashlib.sha256(CONTENT).hexdigest()
-    return PublishedFile(server.url("sam.pth"), len(CONTENT), sha256)
+    return PublishedFile(server.address_of("sam.pth"), len(CONTENT), sha256)
 
 
 @pytest.fixture
 def unknown(server: HostileServer) -> PublishedFile:
     """The server's file, of which nothing is known."""
-    return PublishedFile(server.url("sam.tar"))
+    return PublishedFile(server.address_of("sam.tar"))
 
 
 def fetch(file: PublishedFile, folder: Path) -> bytes:
@@ -197,7 +197,7 @@ def test_a_part_of_another_address_is_not_used(
     known: PublishedFile, server: HostileServer, tmp_path: Path
 ) -> None:
     server.answers = [Answer(cut_after=100_000), *[Answer(cut_after=0)] * 2]
-    fail(PublishedFile(server.url("old/sam.pth")), tmp_path)
+    fail(PublishedFile(server.address_of("old/sam.pth")), tmp_path)
     server.requests.clear()
     assert fetch(known, tmp_path) == CONTENT
     assert server.ranges == [None]
@@ -239,7 +239,7 @@ def test_delays_double_and_are_limited(
 
 def test_offline(tmp_path: Path, server: HostileServer) -> None:
     port = server.server_port
-    server.stop()
+    server.server_close()
     message = fail(PublishedFile(f"http://127.0.0.1:{port}/sam.pth"), tmp_path)
     assert message.startswith("cannot reach 127.0.0.1")
     assert "ovseg import sam.pth" in message

@@ -39,7 +39,7 @@ def packed(model: str) -> bytes:
 def server() -> Iterator[HostileServer]:
     server = HostileServer(packed("SAM-H_box"))
     yield server
-    server.stop()
+    server.server_close()
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def publish(monkeypatch: pytest.MonkeyPatch) -> Callable[[PublishedModel], None]
 @pytest.fixture
 def box_model(server: HostileServer, publish: Callable[[PublishedModel], None]) -> PublishedModel:
     """A published archive of unknown checksum."""
-    file = PublishedFile(server.url("SAM-H_box_infer.tar"))
+    file = PublishedFile(server.address_of("SAM-H_box_infer.tar"))
     size = len(server.content)
     model = PublishedModel("box", "a box", "Us", "Apache-2.0", 14, 1024, (file,), size)
     publish(model)
@@ -173,7 +173,7 @@ def test_a_checkpoint_must_be_what_the_table_says(
     tmp_path: Path,
 ) -> None:
     server.content = tiny_checkpoint.read_bytes()
-    file = PublishedFile(server.url("sam_vit_b.pth"))
+    file = PublishedFile(server.address_of("sam_vit_b.pth"))
     publish(
         PublishedModel("large", "", "Us", "", 0, 1024, (file,), len(server.content), "sam_vit_b")
     )

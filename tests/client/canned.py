@@ -9,12 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Protocol
 
 import numpy as np
 import pycocotools.mask
 from ovseg_client import AsyncClient, Client, Prediction
+
+from tests.local_server import LocalServer
 
 
 @dataclass
@@ -108,18 +110,13 @@ def canned_server() -> Iterator[CannedServer]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    canned.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield canned
-    finally:
-        if canned.delay is not None:
-            canned.delay.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with LocalServer(Handler) as server:
+        canned.url = server.url
+        try:
+            yield canned
+        finally:
+            if canned.delay is not None:
+                canned.delay.set()
 
 
 def answer(n: int, **result: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import httpcore
@@ -18,6 +18,7 @@ from ovseg.settings import Settings
 from tests.gateway.conftest import StartGateway
 from tests.gateway.fake_triton import FakeTriton
 from tests.gateway.requests import PATH, body, locations, problems
+from tests.local_server import LocalServer
 
 PICTURE = b"picture" * 1000
 
@@ -79,14 +80,9 @@ class Site(BaseHTTPRequestHandler):
 def site() -> Iterator[str]:
     released = threading.Event()
     handler = type("OneSite", (Site,), {"released": released})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    released.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with LocalServer(handler) as server:
+        yield server.url
+        released.set()
 
 
 def fetch(url: str, **settings: Any) -> bytes:

@@ -8,9 +8,8 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from csv import DictReader
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 import orjson
@@ -24,6 +23,7 @@ from ovseg.bench.workload import SCENARIOS, Request, make_photo, unseen
 from ovseg.server.service import Service
 from ovseg.settings import EXAMPLE_PHOTO
 from tests.loadtest.scripts import FOLDER
+from tests.local_server import LocalServer
 
 BOX = ((100.0, 100.0, 400.0, 400.0),)
 TIMEOUT_S = 120.0
@@ -168,13 +168,8 @@ class WrongMasks(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def wrong_server() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), WrongMasks)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with LocalServer(WrongMasks) as server:
+        yield server.url
 
 
 def test_locust_counts_wrong_masks_and_dead_servers_as_failures(

@@ -6,9 +6,8 @@ import io
 import sys
 from collections.abc import Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,8 @@ from ovseg_client import ConnectionFailedError
 from ovseg_client.pipeline import inputs
 from ovseg_client.pipeline.inputs import InputImage, read_inputs
 from PIL import Image
+
+from tests.local_server import LocalServer
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
 
@@ -45,13 +46,8 @@ def website(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """The address of a web server, and the folder it serves."""
     folder = tmp_path / "website"
     folder.mkdir()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder)))
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", folder
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with LocalServer(partial(QuietHandler, directory=str(folder))) as server:
+        yield server.url, folder
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "gif", "webp", "tiff"])

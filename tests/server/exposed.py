@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import http.server
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import trustme
+
+from tests.local_server import LocalServer
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,5 @@ def file_server(content: bytes) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with LocalServer(Handler) as server:
+        yield f"127.0.0.1:{server.server_port}"
