@@ -227,15 +227,17 @@ def _check(
     """Run a candidate for one part, the reference for the other."""
     encoder = load_image_encoder(trial) if part == "encoder" else None
     decoder = load_prompt_decoder(trial) if part == "decoder" else reference_decoder
-    ious: list[float] = []
+    ious: dict[tuple[int, int], list[float]] = {}
     cosines: list[float] = []
-    for sample, embedding in _embeddings(encoder, samples, batches):
+    for place, sample, embedding in _embeddings(encoder, samples, batches):
         cosines.append(cosine(embedding, sample.embedding))
         masks, _ = decoder.decode(embedding, sample.prompts, None, False)
         side = sample.pixels.shape[1]
         valid = valid_part(sample.input_size[0], masks.shape[-1], side)
-        ious += agreement(masks, sample.masks, valid)
-    mean, lowest = float(np.mean(ious)), min(ious)
+        ious.setdefault(place, []).extend(agreement(masks, sample.masks, valid))
+    # One place of a batch that is wrong must not be made up for by the others.
+    mean = float(min(np.mean(of_place) for of_place in ious.values()))
+    lowest = min(min(of_place) for of_place in ious.values())
     reason = BARS[part].objection(mean, lowest)
     return EngineCheck(
         part=part,
@@ -252,13 +254,14 @@ def _check(
 
 def _embeddings(
     encoder: ImageEncoder | None, samples: list[_Sample], batches: Sequence[int]
-) -> Iterator[tuple[_Sample, Floats]]:
+) -> Iterator[tuple[tuple[int, int], _Sample, Floats]]:
     """Each sample with its embedding, float32 [1, …]: the reference's if there is no encoder.
 
-    A batch of several holds the samples in turn, so that its places differ.
+    A batch of several holds the samples in turn, so that its places differ. The first of what is
+    yielded is the size of the batch and the place in it.
     """
     if encoder is None:
-        yield from ((sample, sample.embedding) for sample in samples)
+        yield from (((1, 0), sample, sample.embedding) for sample in samples)
         return
     for batch in batches:
         # Alone each sample has its turn.
@@ -270,7 +273,7 @@ def _embeddings(
                 np.concatenate([sample.input_size for sample in together]),
             )
             for place, sample in enumerate(together):
-                yield sample, embeddings[place : place + 1]
+                yield (batch, place), sample, embeddings[place : place + 1]
 
 
 def _refused(part: ProgramPart, choice: EngineChoice, reason: str) -> EngineCheck:

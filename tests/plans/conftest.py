@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from ovseg.checkpoints import self_check
+from ovseg.checkpoints.plan_installing import install_plan
 from ovseg.engines import choosing
 from ovseg.exporting.onnx_graph import write_onnx_graphs
+from ovseg.exporting.tensorrt_plan import PlanRequest
 from ovseg.settings import Settings
-from tests.plans.fake_tensorrt import Recorder, install_fake
+from tests.plans.fake_tensorrt import Recorder, few_prompts, install_fake
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +31,31 @@ def model(graphs: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "models" / "small"
     shutil.copytree(graphs, folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _few_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(self_check, "prompts_on", few_prompts)
+
+
+@pytest.fixture(scope="session")
+def installed_plan(graphs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Recorder]:
+    """The small model with a plan for batches of up to 3, and what was asked of TensorRT."""
+    folder = tmp_path_factory.mktemp("plan") / "small"
+    shutil.copytree(graphs, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(self_check, "prompts_on", few_prompts)
+        recorder = install_fake(patch)
+        install_plan(folder, Settings(threads=1), PlanRequest(max_batch=3))
+    return folder, recorder  # Without the fake: other tests have no GPU.
+
+
+@pytest.fixture
+def model_with_plan(model: Path, installed_plan: tuple[Path, Recorder]) -> Path:
+    """A copy of that which may be changed."""
+    shutil.rmtree(model)
+    shutil.copytree(installed_plan[0], model)
+    return model
 
 
 @pytest.fixture

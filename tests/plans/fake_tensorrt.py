@@ -21,6 +21,10 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
+from ovseg.checkpoints.check_samples import prompts_on
+from ovseg.manifest import ModelManifest
+from ovseg.stages.prompts import Prompts
+
 MAGIC = b"plan of a fake TensorRT\n"
 
 
@@ -261,3 +265,9 @@ def install_fake(patch: pytest.MonkeyPatch) -> Recorder:
     for name, module in fake_modules(recorder).items():
         patch.setitem(sys.modules, name, module)
     return recorder
+
+
+def few_prompts(photo: NDArray[np.uint8], manifest: ModelManifest) -> Prompts:
+    """Every fifth of the self-check's prompts: what is judged by them is the encoder."""
+    every = prompts_on(photo, manifest)
+    return Prompts(every.coords[::5], every.labels[::5])

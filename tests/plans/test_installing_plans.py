@@ -23,7 +23,7 @@ from ovseg.exporting.errors import ExportError
 from ovseg.exporting.tensorrt_plan import PlanRequest
 from ovseg.manifest import ModelManifest
 from ovseg.settings import Settings
-from tests.plans.fake_tensorrt import Recorder
+from tests.plans.fake_tensorrt import Recorder, install_fake
 
 REQUEST = PlanRequest(max_batch=3)
 
@@ -44,7 +44,7 @@ def test_a_plan_is_built_checked_and_installed(
     lines: list[str] = []
     check = install_plan(model, settings, REQUEST, lines.append)
     assert check.accepted and (check.engine, check.precision) == ("tensorrt", "fp16")
-    assert 0.99 <= check.mean_iou and check.embedding_cosine is not None
+    assert check.mean_iou >= 0.99 and check.embedding_cosine is not None
     assert 0.999 < check.embedding_cosine < 1, "float16 is not float32"
     assert check in ModelManifest.load(model).checks
     new = tree(model.parent).keys() - before.keys()
@@ -85,7 +85,7 @@ def fails(recorder: Recorder, how: str) -> str:
     """Let something go wrong; returns what is to be said about it."""
     if how == "wrong":
         recorder.wrong_from_image = 0
-        return "the plan is wrong, so it is not installed: mean mask IoU"
+        return "the plan is wrong, so it is not installed: mean mask IoU 0."
     if how == "wrong in the last place of a batch only":
         recorder.wrong_from_image = 2
         return "the plan is wrong, so it is not installed: "
@@ -99,16 +99,20 @@ def fails(recorder: Recorder, how: str) -> str:
     return "the plan cannot be checked, so it is not installed: TensorRT 11.4.0.fake cannot load"
 
 
-@pytest.mark.parametrize("has_one", [False, True], ids=["no plan before", "a plan before"])
 @pytest.mark.parametrize(
-    "how",
-    ["wrong", "wrong in the last place of a batch only", "unreadable", "cannot build", "no load"],
+    ("which", "how"),
+    [
+        ("model", "wrong"),
+        ("model_with_plan", "wrong in the last place of a batch only"),
+        ("model", "unreadable"),
+        ("model_with_plan", "cannot build"),
+        ("model_with_plan", "no load"),
+    ],
 )
 def test_a_failure_leaves_everything_as_it_was(
-    model: Path, settings: Settings, tensorrt: Recorder, how: str, has_one: bool
+    request: pytest.FixtureRequest, settings: Settings, tensorrt: Recorder, which: str, how: str
 ) -> None:
-    if has_one:
-        install_plan(model, settings, PlanRequest("fp32", 1))
+    model: Path = request.getfixturevalue(which)
     before = tree(model.parent)
     message = fails(tensorrt, how)
     with pytest.raises(ExportError, match=message):
@@ -145,9 +149,21 @@ def test_the_command_says_what_it_installed(model: Path, monkeypatch: pytest.Mon
 class TestServing:
     """What happens with an installed plan."""
 
+    @pytest.fixture
+    def model(self, model_with_plan: Path) -> Path:
+        return model_with_plan
+
+    @pytest.fixture
+    def tensorrt(
+        self, installed_plan: tuple[Path, Recorder], monkeypatch: pytest.MonkeyPatch
+    ) -> Recorder:
+        recorder = install_fake(monkeypatch)
+        recorder.profile = installed_plan[1].profile
+        return recorder
+
     @pytest.fixture(autouse=True)
-    def _plan(self, model: Path, settings: Settings, tensorrt: Recorder) -> None:
-        install_plan(model, settings, REQUEST)
+    def _gpu(self, tensorrt: Recorder) -> None:
+        """Every test has one."""
 
     def test_batches_of_any_size_give_what_each_image_gives(
         self, model: Path, tensorrt: Recorder
