@@ -88,7 +88,7 @@ class _Rewrite:
     def __init__(self, graph: Any, types: _Types) -> None:
         self._graph = graph
         self._types = types
-        self._weights = {tensor.name: tensor for tensor in graph.initializer}
+        self._weights = {tensor.name: tensor for tensor in graph.initializer} | _constants(graph)
         self._nodes: list[Any] = []
         self._available: dict[str, set[str]] = {}
         """For a float32 tensor of the old graph: which of the two forms exist."""
@@ -127,10 +127,24 @@ class _Rewrite:
         self._graph.node.extend(self._nodes)
         del self._graph.value_info[:]  # They say what types were.
         read = set(_inputs(self._graph))
+        idle = [n for n in self._nodes if n.op_type == "Constant" and n.output[0] not in read]
+        for node in idle:
+            self._graph.node.remove(node)
         unread = [tensor for tensor in self._graph.initializer if tensor.name not in read]
         for tensor in unread:
             self._graph.initializer.remove(tensor)
         return self._half_count
+
+
+def _constants(graph: Any) -> dict[str, Any]:
+    """What constant nodes hold. A cast of one would hide from TensorRT that it is one."""
+    return {
+        node.output[0]: attribute.t
+        for node in graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    }
 
 
 def _inputs(graph: Any) -> Iterator[str]:

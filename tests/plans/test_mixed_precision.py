@@ -72,6 +72,13 @@ def test_no_weight_is_there_twice(mixed: onnx.ModelProto) -> None:
     assert len(names) == len(set(names))
 
 
+def test_constants_stay_constants(mixed: onnx.ModelProto) -> None:
+    """TensorRT wants to know some of them when it reads the graph."""
+    made = {name: node.op_type for node in mixed.graph.node for name in node.output}
+    casts = [node.input[0] for node in mixed.graph.node if node.op_type == "Cast"]
+    assert casts and not [name for name in casts if made.get(name) == "Constant"]
+
+
 def batch_of(size: int, side: int) -> dict[str, Array]:
     photos = list(photographs())
     resized = [resize_longest_side(photos[i % len(photos)], side) for i in range(size)]
