@@ -14,7 +14,7 @@ python=python3
 [ -x .venv/bin/python ] && python=.venv/bin/python
 if ! "$python" -c 'import tensorrt' 2>/dev/null; then
   # The libraries (1 GB and more) come from pypi.nvidia.com, which not every network reaches.
-  timeout 100 "$python" -m pip install --quiet tensorrt-cu13 cuda-bindings \
+  timeout 100 "$python" -m pip install --quiet --retries 0 --timeout 10 tensorrt-cu13 cuda-bindings \
     || echo "TensorRT could not be installed" >&2
 fi
 mkdir -p "$folder"
