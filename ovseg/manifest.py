@@ -5,6 +5,7 @@ Layout of an installed model, written by `ovseg import` and read by the stages:
     <OVSEG_MODEL_DIR>/<name>/
         model.json                          this manifest
         encoder/inference.json, .pdiparams  split models: pixels -> embedding
+        encoder/tensorrt/model.plan, …      the same for one kind of GPU, if it was built
         prompt_decoder/inference.json, …    split models: embedding + prompts -> low-res masks
         mask_encoder/inference.json, …      split models: embedding + mask inputs -> embeddings
         box/inference.json, …               fused models: image + boxes -> low-res masks

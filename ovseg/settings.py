@@ -34,8 +34,8 @@ IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 """What an image file may be, in Pillow's names."""
 
 Port = int
-EngineName = Literal["auto", "openvino", "paddle", "onnxruntime"]
-PrecisionName = Literal["auto", "fp32", "bf16", "int8"]
+EngineName = Literal["auto", "openvino", "paddle", "onnxruntime", "tensorrt"]
+PrecisionName = Literal["auto", "fp32", "bf16", "int8", "fp16"]
 
 
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -128,13 +128,15 @@ class Settings(BaseSettings):
     engine: EngineName = Field(
         "auto",
         description="Inference engine of the encoder and the prompt decoder; `auto`: the one that "
-        "the model was imported with (`--engine`), else the fastest that its self-check accepted.",
+        "the model was imported with (`--engine`), else the fastest that its self-check accepted. "
+        "tensorrt is for the encoder, with a plan of `ovseg build-engine`; the prompt decoder then "
+        "runs as with `auto`.",
     )
     precision: PrecisionName = Field(
         "auto",
         description="What the encoder's matrix products compute in; `auto`: the precision that the "
         "model was imported with (`--precision`), else the fastest of fp32 and bf16 that its "
-        "self-check accepted. int8 must have been accepted too.",
+        "self-check accepted. int8 must have been accepted too. fp16 is that of a TensorRT plan.",
     )
     decoder_precision: PrecisionName = Field(
         "auto", description="The same for the prompt decoder, whose self-check is stricter."

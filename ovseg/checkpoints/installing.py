@@ -24,10 +24,10 @@ def installing(model_dir: Path, name: str) -> Iterator[Path]:
         being_made = Path(workspace) / "new"
         being_made.mkdir()
         yield being_made
-        _replace_folder(model_dir / name, being_made, retired=Path(workspace) / "replaced")
+        replace_folder(model_dir / name, being_made, retired=Path(workspace) / "replaced")
 
 
-def _replace_folder(target: Path, new: Path, retired: Path) -> None:
+def replace_folder(target: Path, new: Path, retired: Path) -> None:
     """Move `new` to `target`; what was there goes to `retired`, and comes back if that fails."""
     if not target.exists():
         new.rename(target)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from ovseg.checkpoints.check_samples import photographs, prompts_on
 from ovseg.checkpoints.mask_agreement import Bar, agreement, cosine, valid_part
 from ovseg.engines import EngineError
 from ovseg.engines.choosing import REFERENCE, EngineChoice, available_precisions
+from ovseg.engines.plans import PlanDescription, has_plan
 from ovseg.manifest import EngineCheck, ModelManifest, ProgramPart
 from ovseg.settings import EngineName, PrecisionName, Settings
 from ovseg.stages.encoder import ImageEncoder, load_image_encoder
@@ -73,7 +74,7 @@ def check_engines(
     checks: list[EngineCheck] = []
     samples, decoder = _reference(model_folder, manifest, settings, checks, tell)
     for part in _parts(manifest):
-        for choice in _candidates(part, precision):
+        for choice in _candidates(model_folder, part, precision):
             if choice.engine == "onnxruntime" and _has_accepted(checks, part, "openvino"):
                 continue  # it was slower than OpenVINO wherever it was measured
             tell(f"checking the {part} with {choice}")
@@ -95,13 +96,52 @@ def _parts(manifest: ModelManifest) -> tuple[ProgramPart, ...]:
     return ("decoder",) if manifest.kind == "fused" else ("encoder", "decoder")
 
 
-def _candidates(part: ProgramPart, precision: PrecisionName) -> Iterator[EngineChoice]:
+def check_encoder(
+    model_folder: Path,
+    settings: Settings,
+    choice: EngineChoice,
+    batches: Sequence[int],
+    tell: Tell = lambda _line: None,
+) -> EngineCheck:
+    """Try one engine on a model's encoder; the manifest stays as it is.
+
+    Args:
+        model_folder: `<OVSEG_MODEL_DIR>/<name>`.
+        settings: `threads` is used.
+        choice: engine and precision.
+        batches: numbers of images to encode at a time; every one of them is compared.
+        tell: called with a line for people at each step.
+
+    Raises:
+        ModelNotInstalledError: there is no model there.
+        EngineError: Paddle or the engine cannot run it.
+    """
+    manifest = ModelManifest.load(model_folder)
+    samples, decoder = _reference(model_folder, manifest, settings, [], tell)
+    tell(f"checking the encoder with {choice}, {' and '.join(map(str, batches))} at a time")
+    with _trial(model_folder, manifest, settings, "encoder", choice) as trial:
+        return _check("encoder", choice, trial, samples, decoder, batches)
+
+
+def _candidates(
+    model_folder: Path, part: ProgramPart, precision: PrecisionName
+) -> Iterator[EngineChoice]:
     """What there is to try beside the reference, the likely best first."""
+    program = model_folder / "encoder"
+    if part == "encoder" and has_plan(program) and available_precisions("tensorrt"):
+        yield EngineChoice("tensorrt", _plan_precision(program))
     engines: tuple[EngineName, ...] = ("openvino", "onnxruntime")
     for engine in engines:
         for available in available_precisions(engine):
             if available != "int8" or (part == "encoder" and precision == "int8"):
                 yield EngineChoice(engine, available)
+
+
+def _plan_precision(program: Path) -> PrecisionName:
+    try:
+        return PlanDescription.load(program).precision
+    except EngineError:
+        return "fp16"  # Loading it will say what is wrong.
 
 
 def _has_accepted(checks: list[EngineCheck], part: ProgramPart, engine: EngineName) -> bool:
@@ -182,22 +222,22 @@ def _check(
     trial: Settings,
     samples: list[_Sample],
     reference_decoder: PromptDecoder,
+    batches: Sequence[int] = (1,),
 ) -> EngineCheck:
     """Run a candidate for one part, the reference for the other."""
     encoder = load_image_encoder(trial) if part == "encoder" else None
     decoder = load_prompt_decoder(trial) if part == "decoder" else reference_decoder
-    ious: list[float] = []
+    ious: dict[tuple[int, int], list[float]] = {}
     cosines: list[float] = []
-    for sample in samples:
-        embedding = sample.embedding
-        if encoder is not None:
-            embedding = encoder.encode(sample.pixels, sample.input_size)
-            cosines.append(cosine(embedding, sample.embedding))
+    for place, sample, embedding in _embeddings(encoder, samples, batches):
+        cosines.append(cosine(embedding, sample.embedding))
         masks, _ = decoder.decode(embedding, sample.prompts, None, False)
         side = sample.pixels.shape[1]
         valid = valid_part(sample.input_size[0], masks.shape[-1], side)
-        ious += agreement(masks, sample.masks, valid)
-    mean, lowest = float(np.mean(ious)), min(ious)
+        ious.setdefault(place, []).extend(agreement(masks, sample.masks, valid))
+    # One place of a batch that is wrong must not be made up for by the others.
+    mean = float(min(np.mean(of_place) for of_place in ious.values()))
+    lowest = min(min(of_place) for of_place in ious.values())
     reason = BARS[part].objection(mean, lowest)
     return EngineCheck(
         part=part,
@@ -207,9 +247,33 @@ def _check(
         reason=reason,
         mean_iou=mean,
         min_iou=lowest,
-        embedding_cosine=min(cosines) if cosines else None,
+        embedding_cosine=min(cosines) if part == "encoder" else None,
         seconds=_seconds(part, encoder, decoder, samples[0]),
     )
+
+
+def _embeddings(
+    encoder: ImageEncoder | None, samples: list[_Sample], batches: Sequence[int]
+) -> Iterator[tuple[tuple[int, int], _Sample, Floats]]:
+    """Each sample with its embedding, float32 [1, …]: the reference's if there is no encoder.
+
+    A batch of several holds the samples in turn, so that its places differ. The first of what is
+    yielded is the size of the batch and the place in it.
+    """
+    if encoder is None:
+        yield from (((1, 0), sample, sample.embedding) for sample in samples)
+        return
+    for batch in batches:
+        # Alone each sample has its turn.
+        chosen = [samples[place % len(samples)] for place in range(max(batch, len(samples)))]
+        for at in range(0, len(chosen), batch):
+            together = chosen[at : at + batch]
+            embeddings = encoder.encode(
+                np.concatenate([sample.pixels for sample in together]),
+                np.concatenate([sample.input_size for sample in together]),
+            )
+            for place, sample in enumerate(together):
+                yield (batch, place), sample, embeddings[place : place + 1]
 
 
 def _refused(part: ProgramPart, choice: EngineChoice, reason: str) -> EngineCheck:

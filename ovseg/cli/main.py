@@ -11,6 +11,7 @@ import typer
 
 from ovseg.cli import (
     bench_command,
+    build_engine_command,
     check_command,
     config_command,
     export_command,
@@ -37,6 +38,7 @@ app.command("predict")(predict_command.predict)
 app.command("import")(import_command.import_model)
 app.command("fetch")(fetch_command.fetch)
 app.command("check")(check_command.check)
+app.command("build-engine")(build_engine_command.build_engine)
 app.command("models")(models_command.models)
 app.command("export")(export_command.export)
 app.command("load")(load_commands.load)

@@ -6,6 +6,7 @@ model was installed. `auto` is the fastest one that it accepted, among those tha
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,8 @@ from pathlib import Path
 from ovseg.engines import Engine, EngineError
 from ovseg.manifest import EngineCheck, ModelManifest, ProgramPart, part_of
 from ovseg.settings import EngineName, PrecisionName, Settings
+
+_LOG = logging.getLogger(__name__)
 
 REFERENCE: tuple[EngineName, PrecisionName] = ("paddle", "fp32")
 """What the others are compared with; what runs a model that was never checked."""
@@ -39,11 +42,25 @@ def open_engine(program_folder: Path, settings: Settings, manifest: ModelManifes
         settings: `engine`, `precision`, `decoder_precision` and `threads` are used.
         manifest: the model's.
 
+    A TensorRT plan that nobody asked for by name and that cannot be loaded is passed over, with a
+    warning.
+
     Raises:
         EngineError: a file is missing or damaged, or the settings ask for what was refused.
     """
-    choice = choose_engine(part_of(program_folder.name), settings, manifest)
-    return load_engine(program_folder, choice, settings.threads)
+    part = part_of(program_folder.name)
+    choice = choose_engine(part, settings, manifest)
+    is_asked_for = "tensorrt" in (settings.engine, manifest.engine)
+    try:
+        return load_engine(program_folder, choice, settings.threads)
+    except EngineError as error:
+        # A plan is of one GPU and one TensorRT, and those may be others today.
+        if choice.engine != "tensorrt" or is_asked_for:
+            raise
+        rest = tuple(check for check in manifest.checks if check.engine != "tensorrt")
+        other = choose_engine(part, settings, manifest.model_copy(update={"checks": rest}))
+        _LOG.warning("the %s of %s runs with %s: %s", part, manifest.name, other, error)
+    return load_engine(program_folder, other, settings.threads)
 
 
 def load_engine(program_folder: Path, choice: EngineChoice, threads: int) -> Engine:
@@ -65,6 +82,8 @@ def choose_engine(part: ProgramPart, settings: Settings, manifest: ModelManifest
         EngineError: what is asked for was refused by the self-check, or was not part of it.
     """
     engine = manifest.engine if settings.engine == "auto" else settings.engine
+    if engine == "tensorrt" and part == "decoder":
+        engine = "auto"  # There are plans of encoders only.
     precision = settings.precision if part == "encoder" else settings.decoder_precision
     if precision == "auto" and part == "encoder":
         precision = manifest.precision
@@ -79,7 +98,7 @@ def choose_engine(part: ProgramPart, settings: Settings, manifest: ModelManifest
         return EngineChoice(fastest.engine, fastest.precision)
     if engine == "auto" and precision in ("auto", "fp32"):
         return EngineChoice(*REFERENCE)
-    if asked or precision not in ("auto", "fp32"):
+    if asked or precision not in ("auto", "fp32") or engine == "tensorrt":
         what = " ".join(name for name in (engine, precision) if name != "auto")
         why = next(iter(_reasons(asked)), "the self-check of its import did not try it")
         raise EngineError(f"{manifest.name} cannot run its {part} with {what}: {why}")
@@ -108,6 +127,8 @@ def available_precisions(engine: EngineName) -> tuple[PrecisionName, ...]:
     """What an engine can compute in on this machine; nothing where it is not installed."""
     if find_spec(_MODULES[engine]) is None:
         return ()
+    if engine == "tensorrt":
+        return ("fp32", "fp16")
     if engine != "openvino":
         return ("fp32",)
     from ovseg.engines.openvino import cpu_has_bf16
@@ -133,14 +154,22 @@ def _open_onnxruntime(program_folder: Path, threads: int, precision: PrecisionNa
     return OnnxRuntimeEngine(program_folder, threads)
 
 
+def _open_tensorrt(program_folder: Path, threads: int, precision: PrecisionName) -> Engine:
+    from ovseg.engines.tensorrt import TensorRtEngine
+
+    return TensorRtEngine(program_folder)
+
+
 # Importing an engine takes a second or more: only the one that is used.
 _OPENERS: dict[EngineName, Callable[[Path, int, PrecisionName], Engine]] = {
     "paddle": _open_paddle,
     "openvino": _open_openvino,
     "onnxruntime": _open_onnxruntime,
+    "tensorrt": _open_tensorrt,
 }
 _MODULES: dict[EngineName, str] = {
     "paddle": "paddle",
     "openvino": "openvino",
     "onnxruntime": "onnxruntime",
+    "tensorrt": "tensorrt",
 }

@@ -12,6 +12,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 PUBLIC_FILE = ROOT / "deploy" / "compose" / "public.yml"
+GPU_FILE = ROOT / "deploy" / "compose" / "gpu.yml"
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
 

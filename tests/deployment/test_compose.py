@@ -17,7 +17,14 @@ from compose_spec import PyCompose
 from ovseg.server.supervisor import Part
 from ovseg.settings import Settings
 from tests.deployment.compose import COMPOSE_FILE as FILE
-from tests.deployment.compose import PUBLIC_FILE, ROOT, MissingVariableError, load, variables_of
+from tests.deployment.compose import (
+    GPU_FILE,
+    PUBLIC_FILE,
+    ROOT,
+    MissingVariableError,
+    load,
+    variables_of,
+)
 
 PUBLIC_VARIABLES = {
     "OVSEG_TOKEN_HASHES_FILE": "/etc/ovseg/token_hashes",
@@ -27,6 +34,7 @@ PUBLIC_VARIABLES = {
 }
 COMPOSE = load()
 PUBLIC = load(FILE, PUBLIC_FILE, variables=PUBLIC_VARIABLES)
+GPU = load(FILE, GPU_FILE)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = ("triton", "gateway")
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
@@ -42,7 +50,7 @@ def settings_of(name: str, services: dict[str, Any] = SERVICES) -> Settings:
     return Settings(**fields)
 
 
-@pytest.mark.parametrize("document", [COMPOSE, PUBLIC], ids=["compose", "public"])
+@pytest.mark.parametrize("document", [COMPOSE, PUBLIC, GPU], ids=["compose", "public", "gpu"])
 def test_it_follows_the_compose_specification(document: dict[str, Any]) -> None:
     parsed = PyCompose.from_yaml(yaml.safe_dump(document))
     parsed.validate()  # Every volume and secret that is used is declared.
@@ -181,6 +189,20 @@ def test_what_is_mounted_is_in_the_checkout(name: str) -> None:
     for path in map(Path, named):
         folder = next(target for target in mounts if path.is_relative_to(target))
         assert (mounts[folder] / path.relative_to(folder)).is_file(), path
+
+
+def test_with_a_gpu_triton_alone_has_one_and_an_image_with_tensorrt() -> None:
+    services = GPU["services"]
+    (device,) = services["triton"]["deploy"]["resources"]["reservations"]["devices"]
+    assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
+    assert f"FROM cpu AS {services['triton']['build']['target']}\n" in DOCKERFILE
+    # Two images of one name would take turns.
+    assert services["triton"]["image"] != services["gateway"]["image"]
+    assert settings_of("triton", services).engine == "auto"
+    changed = {"build", "image", "deploy", "environment"}
+    for name, service in services.items():
+        kept = service.keys() - (changed if name == "triton" else set())
+        assert {key: service[key] for key in kept} == {key: SERVICES[name][key] for key in kept}
 
 
 def test_stopping_loses_no_request() -> None:

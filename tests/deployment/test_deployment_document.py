@@ -39,7 +39,7 @@ def test_compose_has_the_services_and_the_commands() -> None:
     executed = [c for c in CODE if c.startswith("docker compose exec ")]
     assert len(run) >= 4 and len(executed) >= 3
     for code in run:
-        service, command = re.findall(r"(triton|gateway) (\w+)", code)[0]
+        service, command = re.findall(r"(triton|gateway) ([\w-]+)", code)[0]
         assert service in services and command in commands
     for code in executed:
         assert code.split()[3] in services

@@ -38,7 +38,7 @@ def test_everything_that_is_copied_is_in_the_checkout_and_not_ignored() -> None:
 
 
 def test_base_images_have_an_exact_tag_and_the_python_of_the_lock() -> None:
-    images = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+    images = re.findall(r"^FROM (\S+:\S+)", DOCKERFILE, re.MULTILINE)
     assert len(images) == 2
     for image in images:
         assert re.fullmatch(r"python:3\.11\.\d+-slim-bookworm", image)
@@ -46,10 +46,18 @@ def test_base_images_have_an_exact_tag_and_the_python_of_the_lock() -> None:
 
 def test_only_locked_packages_are_installed() -> None:
     installs = re.findall(r"pip install ((?:[^&\n]|\\\n)*)", DOCKERFILE.replace("\\\n", " "))
-    assert len(installs) == 2
-    packages, project = installs
+    packages, project, gpu = installs
     assert "--require-hashes" in packages and "-r requirements-runtime.lock" in packages
     assert "--no-deps --no-build-isolation" in project
+    # NVIDIA's index has no hashes that could be locked here: exact versions.
+    assert re.findall(r"[\w-]+==[\d.]+", gpu) == gpu.split("nvidia.com")[1].split()
+
+
+def test_without_a_target_it_is_the_image_for_cpus() -> None:
+    stages = re.findall(r"^FROM (\S+)(?: AS (\w+))?$", DOCKERFILE, re.MULTILINE)
+    assert stages[-2:] == [("cpu", "gpu"), ("cpu", "")]
+    gpu = DOCKERFILE.split("FROM cpu AS gpu\n")[1]
+    assert re.findall(r"^USER (\S+)", gpu, re.MULTILINE) == ["0:0", "10001:10001"]
 
 
 def entries(name: str) -> dict[str, str]:
