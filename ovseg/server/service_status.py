@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import Lock
@@ -37,10 +37,17 @@ class ServiceStatus:
 class StatusWriter:
     """The supervisor's side; its threads may all write."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, parts: Iterable[str] = ()) -> None:
+        """Write the first state.
+
+        Args:
+            file: what the gateways read.
+            parts: whose restarts are counted. Each is 0 before its first one: Prometheus sees no
+                increase in a series that begins at 1.
+        """
         self._file = file
         self._lock = Lock()
-        self._status = ServiceStatus()
+        self._status = ServiceStatus(restarts=dict.fromkeys(parts, 0))
         self._write()
 
     def set_whole(self) -> None:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 import yaml
 
+from loadtest.soak.processes import service_processes
 from ovseg.server.service import Service
 from ovseg.settings import Settings
 from tests.deployment.compose import ROOT, load
@@ -52,6 +53,16 @@ def test_the_real_gateway_exports_what_its_registry_does(standin_service: Servic
     assert {"ovseg_whole", "ovseg_gateway_waiting_requests"} <= real.keys()
     of_process = {name for name in exported_by_gateway() if not name.endswith("_created")}
     assert real.keys() <= of_process
+
+
+def test_restarts_of_every_process_are_counted_from_zero(standin_service: Service) -> None:
+    """A series that begins with its first restart has no increase: nobody would be told of it."""
+    page = httpx.get(f"{standin_service.base_url}/metrics", timeout=60, trust_env=False)
+    counted = re.findall(r'^ovseg_restarts_total\{part="(.+)"\}', page.text, re.MULTILINE)
+    kinds = service_processes(standin_service.process.pid)
+    stages = {kind.removeprefix("stub ") for kind in kinds if kind.startswith("stub ")}
+    assert "sam_encoder" in stages
+    assert set(counted) == {"gateway", "triton"} | stages
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.get("alert") or rule["record"])

@@ -27,20 +27,25 @@ def samples(text: str) -> Samples:
 
 
 def test_restarts_are_counted_by_part(tmp_path: Path) -> None:
-    written = StatusWriter(tmp_path / "status.json")
+    written = StatusWriter(tmp_path / "status.json", ["gateway", "triton"])
     read = StatusReader(tmp_path / "status.json")
 
     def metrics() -> Samples:
         return samples(render_status(read.read()).decode("ascii"))
 
-    assert metrics() == {("ovseg_whole", None): 0.0}  # It starts.
+    none: Samples = {
+        ("ovseg_restarts_total", "gateway"): 0.0,
+        ("ovseg_restarts_total", "triton"): 0.0,
+    }
+    assert metrics() == {("ovseg_whole", None): 0.0, **none}  # It starts.
     written.set_whole()
-    assert metrics() == {("ovseg_whole", None): 1.0}
+    assert metrics() == {("ovseg_whole", None): 1.0, **none}
     for part in ("triton", "sam_encoder", "triton"):
         written.count_restart(part)
     written.set_broken("stage sam_encoder was killed by SIGKILL", ("sam_mini",))
     assert metrics() == {
         ("ovseg_whole", None): 0.0,
+        ("ovseg_restarts_total", "gateway"): 0.0,
         ("ovseg_restarts_total", "triton"): 2.0,
         ("ovseg_restarts_total", "sam_encoder"): 1.0,
     }
