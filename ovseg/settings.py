@@ -167,6 +167,9 @@ class Settings(BaseSettings):
         48 * 1024 * 1024,
         description="Largest HTTP request body, inflated where compressed (base64 adds a third).",
     )
+    max_head_bytes: PositiveInt = Field(
+        64 * 1024, description="Largest head of an HTTP request: its first line and its headers."
+    )
     max_prompts: PositiveInt = Field(1024, description="Most prompt rows in one request.")
     max_coordinate: PositiveFloat = Field(
         1e6, description="Largest absolute coordinate of a prompt, in pixels."
