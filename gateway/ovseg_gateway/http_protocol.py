@@ -1,14 +1,20 @@
-"""HTTP/1.1 as httptools parses it, which is C and costs half of what uvicorn's default does.
+"""HTTP/1.1 as httptools parses it, in C: a request costs a quarter less than by uvicorn's default.
 
-httptools keeps whatever comes before a header ends, however much it is; here that is bounded.
+Two things are made up for. httptools keeps whatever comes before a header ends, however much it is:
+here that is bounded. And where a client offers another protocol (Java's and curl's HTTP/2 do),
+httptools stops behind the head, and uvicorn's protocol for it loses the body: here the offer is
+declined, as RFC 9110, section 7.8, allows, and the request is served.
 """
 
 from __future__ import annotations
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ovseg_gateway.context import RequestContext
 from ovseg_gateway.errors import error_response
+
+_OF_AN_OFFER = frozenset({b"upgrade", b"http2-settings", b"connection"})
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -21,15 +27,21 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; more than a head may have ends the connection with 431."""
+        self._unset_keepalive_if_required()
         self._pending_bytes += len(data)
-        super().data_received(data)
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+            return
         if self._pending_bytes > self.max_head_bytes and not self.transport.is_closing():
             self._refuse()
 
     def on_headers_complete(self) -> None:
-        """Begin a request."""
+        """Begin a request, unless it has to be read again without an offer."""
         self._pending_bytes = 0
-        super().on_headers_complete()
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body, which `BodyLimitMiddleware` bounds."""
@@ -39,7 +51,36 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """End a request."""
         self._pending_bytes = 0
-        super().on_message_complete()
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def _parse(self, data: bytes) -> None:
+        """Feed the parser; behind the head of an offer goes on as if it had not been made."""
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                head = self._head_without_offer()
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # As uvicorn.
+                data = head + data[offer.args[0] :]
+
+    def _head_without_offer(self) -> bytes:
+        """The head that was parsed last, with nothing in it but what concerns HTTP/1.1.
+
+        Raises:
+            HttpParserError: it is a CONNECT, which asks for nothing else.
+        """
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        if method == b"CONNECT":
+            raise httptools.HttpParserInvalidMethodError("CONNECT")
+        options = [value for name, value in self.headers if name == b"connection"]
+        lines = [b"%s %s HTTP/%s" % (method, self.url, version.encode("ascii"))]
+        lines += [b"%s: %s" % pair for pair in self.headers if pair[0] not in _OF_AN_OFFER]
+        if any(b"close" in value.lower() for value in options):
+            lines.append(b"connection: close")
+        return b"\r\n".join([*lines, b"", b""])
 
     def _refuse(self) -> None:
         message = f"The request's head is larger than {self.max_head_bytes} bytes"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import select
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
 import pytest
 
+from tests.gateway.fake_triton import FakeTriton
 from tests.gateway.requests import PATH, body
 
 HEAD = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -96,3 +98,50 @@ def test_bodies_and_many_requests_on_one_connection_are_no_head(http: httpx.Clie
 def test_no_http_is_400(http: httpx.Client) -> None:
     with connected(http) as connection:
         assert answer_to(connection, b"\x16\x03\x01 hello\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["in one piece", "body later"])
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+def test_an_offer_of_another_protocol_is_declined_and_the_body_read(
+    http: httpx.Client, triton: FakeTriton, at_once: bool, framing: str
+) -> None:
+    """As Java's HttpClient and `curl --http2` send it; httptools alone loses the body."""
+    content = json.dumps(body(logId="mine")).encode()
+    head = HEAD + (
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+        "HTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+    )
+    if framing == "chunks":
+        head += "Transfer-Encoding: chunked\r\n"
+        content = b"%x\r\n%s\r\n0\r\n\r\n" % (len(content), content)
+    else:
+        head += f"Content-Length: {len(content)}\r\n"
+    with connected(http) as connection:
+        for _ in range(2):  # The connection can be used again.
+            if at_once:
+                connection.sendall(head.encode() + b"\r\n" + content)
+            else:
+                connection.sendall(head.encode() + b"\r\n")
+                time.sleep(0.05)
+                connection.sendall(content)
+            received = b""
+            while b'"errorCode":' not in received:
+                received += connection.recv(65536)
+            assert received.startswith(b"HTTP/1.1 200 ") and b'"logId":"mine"' in received
+    assert len(triton.calls) == 2
+
+
+def test_an_offer_of_another_protocol_without_a_body_is_declined(http: httpx.Client) -> None:
+    headers = {"Connection": "Upgrade, close", "Upgrade": "websocket"}
+    with connected(http) as connection:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        received = answer_to(
+            connection, f"GET /health/live HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode()
+        )
+    assert received.startswith(b"HTTP/1.1 200 ") and b"connection: close" in received.lower()
+
+
+def test_connect_is_400(http: httpx.Client) -> None:
+    with connected(http) as connection:
+        received = answer_to(connection, b"CONNECT a.example:443 HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 400 ")
