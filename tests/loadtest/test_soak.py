@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from loadtest.expected_masks import ExpectedMasks
 from loadtest.soak.exchanges import Exchange
 from loadtest.soak.faults import Injected
 from loadtest.soak.ledger import ACCEPTED_S, SETTLE_S, Ledger
-from loadtest.soak.processes import SHARED_MEMORY, Growth, Usage, growths
+from loadtest.soak.processes import (
+    KEPT,
+    KEPT_BYTES_EACH,
+    SHARED_MEMORY,
+    TRITON,
+    Growth,
+    Usage,
+    growths,
+    kept_of_dead,
+)
 from loadtest.soak.promises import broken_promises
 from loadtest.soak.report import BEGIN, END, write_report
 from loadtest.soak.run import LIVE, Outcome, Plan
 from loadtest.soak.trials import Question, Trial
+from ovseg.server.shared_memory import SHARED_MEMORY_FOLDER
 
 QUESTION = Question("a photo", "a box")
 RIGHT = [{"size": [2, 2], "counts": "04"}]
@@ -144,6 +157,45 @@ def test_the_time_of_warming_up_is_not_compared_and_few_samples_say_nothing() ->
     early = [(1.0 * i, {"stub": Usage(0, 1, 1)}) for i in range(20)]
     assert growth_of([*early, *series(*[200] * 12)]).first == 200e6
     assert growths(series(*[200] * 8)) == []
+
+
+def test_of_each_stage_that_died_a_region_may_be_kept_and_no_more() -> None:
+    def kept(memory_bytes: int, regions: int, dead: int) -> dict[str, bool]:
+        few, many = Usage(0, 0, 0), Usage(memory_bytes, regions, dead)
+        samples = [(100.0 + i, {KEPT: few if i < 6 else many}) for i in range(12)]
+        return {growth.what: growth.is_flat for growth in growths(samples)}
+
+    assert kept(5 * KEPT_BYTES_EACH, 5, 5) == {"memory": True, "files": True}
+    assert kept(5 * KEPT_BYTES_EACH + 1, 5, 5) == {"memory": False, "files": True}
+    assert kept(1, 1, 0) == {"memory": False, "files": False}
+    assert kept(0, 0, 5) == {"memory": True, "files": True}
+
+
+def test_triton_may_hold_on_to_what_a_burst_took_but_to_no_more() -> None:
+    def is_flat(kind: str, megabytes: int) -> bool:
+        samples = [
+            (100.0 + i, {kind: Usage(int(megabytes * 1e6) * (i > 5), 1, 1)}) for i in range(12)
+        ]
+        return next(growth.is_flat for growth in growths(samples) if growth.what == "memory")
+
+    assert [is_flat(TRITON, megabytes) for megabytes in (49, 95, 97)] == [True, True, False]
+    assert [is_flat("supervisor", megabytes) for megabytes in (47, 49)] == [True, False]
+
+
+def test_what_is_kept_of_the_dead_is_shared_memory_whose_file_is_gone() -> None:
+    region = SHARED_MEMORY_FOLDER / f"test_of_the_soak_{os.getpid()}"
+    region.write_bytes(bytes(1 << 20))
+    try:
+        with region.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+            mapped.write(b"x" * (1 << 20))
+            before = kept_of_dead(psutil.Process())
+            region.unlink()
+            after = kept_of_dead(psutil.Process())
+    finally:
+        region.unlink(missing_ok=True)
+
+    assert after.files == before.files + 1
+    assert after.memory_bytes == before.memory_bytes + (1 << 20)
 
 
 def outcome(ledger: Ledger) -> Outcome:
