@@ -5,6 +5,7 @@ Coordinates are (x, y) in pixels of the original photo, boxes are xyxy.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -85,3 +86,8 @@ GOLDENS = (
     Golden("hugging_face_coffee", "sam_tiny", "coffee.jpg", COFFEE_CASES, "hugging_face"),
     Golden("hugging_face_retina", "sam_tiny", "retina.jpg", RETINA_CASES, "hugging_face"),
 )
+
+COMPARED = [
+    golden for golden in GOLDENS if golden.model != "sam_vit_b" or "OVSEG_GOLDEN_DIR" in os.environ
+]
+"""Those that a test run compares with; ViT-B takes minutes."""

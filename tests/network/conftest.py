@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 GOLDEN_FOLDER = Path(__file__).resolve().parent.parent / "golden"
 sys.path.insert(0, str(GOLDEN_FOLDER))
 
+from cases import COMPARED  # noqa: E402
 from seeded_weights import seeded_state_dict, seeded_tensor  # noqa: E402
 
 from ovseg.checkpoints.importing import import_checkpoint  # noqa: E402
@@ -38,11 +39,12 @@ def model_dir(golden_folder: Path) -> Iterator[Path]:
         models = Path(folder) / "models"
         import_checkpoint(golden_folder / "sam_tiny.pth", "sam_tiny", models)
 
-        vit_b = golden_folder / "sam_vit_b.pth"
-        if not vit_b.exists():
-            vit_b = Path(folder) / "sam_vit_b.safetensors"
-            write_seeded_checkpoint("sam_vit_b", vit_b)
-        import_checkpoint(vit_b, "sam_vit_b", models)
+        if any(golden.model == "sam_vit_b" for golden in COMPARED):
+            vit_b = golden_folder / "sam_vit_b.pth"
+            if not vit_b.exists():
+                vit_b = Path(folder) / "sam_vit_b.safetensors"
+                write_seeded_checkpoint("sam_vit_b", vit_b)
+            import_checkpoint(vit_b, "sam_vit_b", models)
 
         hugging_face = golden_folder / "sam_tiny_hugging_face"
         import_checkpoint(hugging_face, None, models, name=hugging_face.name)

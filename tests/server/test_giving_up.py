@@ -10,7 +10,7 @@ import pytest
 
 from tests.server.crashing import PATIENCE_S, Site, running_site
 
-BACKOFF_S = 1.5
+BACKOFF_S = 8.0
 
 
 @pytest.fixture(scope="module")
@@ -52,16 +52,16 @@ def test_too_little_memory_ends_the_service(folder: Path) -> None:
     assert line.startswith("error: gave up after 2 failed starts within 300 s: tritonserver ")
 
 
-def test_a_stage_that_keeps_crashing_backs_off_and_with_damaged_weights_ends_the_service(
+def test_a_stage_that_crashes_again_backs_off_and_with_damaged_weights_ends_the_service(
     folder: Path,
 ) -> None:
     settings = {"restart_limit": "2", "restart_backoff_s": str(BACKOFF_S)}
     with running_site(folder, **settings) as site:
-        for crash in range(3):
-            seconds = seconds_until_replaced(site, "stub sam_encoder")
-            # 0, 1.5 and 3 seconds, of which half is random.
-            assert seconds > BACKOFF_S * crash / 2
-            site.wait_until_ready()
+        seconds_until_replaced(site, "stub sam_encoder")
+        site.wait_until_ready()
+        # The first is replaced at once; then up to a half of the wait is left out at random.
+        assert seconds_until_replaced(site, "stub sam_encoder") > BACKOFF_S / 2
+        site.wait_until_ready()
         for file in (folder / "models" / "sam_mini" / "encoder").iterdir():
             damaged = file.with_suffix(".damaged")
             damaged.write_bytes(b"damaged")
