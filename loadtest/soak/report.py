@@ -164,8 +164,8 @@ def _usage(outcome: Outcome) -> list[str]:
         "",
         "Medians of the last round of all faults and of the one before (of a short soak, of the "
         f"last third and of the first, without {WARM_UP_S:g} s of warming up); memory is PSS, of "
-        "`/dev/shm` its regions (as files) and their size, of what is kept of dead stages likewise, "
-        "which is judged by how many these are.",
+        "`/dev/shm` its regions (as files) and their size, of what is kept of dead stages "
+        "likewise, which is judged by how many these are.",
     ]
 
 
