@@ -222,6 +222,11 @@ class Settings(BaseSettings):
         description="A stage that works on one request for longer, or a tritonserver that does not "
         "answer for so long, is killed and restarted.",
     )
+    max_dead_stages: PositiveInt = Field(
+        16,
+        description="Triton never frees a stage that died amid a request (up to 21 MB and 36 "
+        "threads each); when it keeps so many, the next crash of one starts it anew.",
+    )
 
     # --- overload (of each gateway worker) ---------------------------------------------------
     max_running: PositiveInt = Field(

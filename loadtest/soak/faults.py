@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import psutil
 
@@ -21,6 +22,7 @@ from loadtest.soak.hostile_traffic import leaving
 from loadtest.soak.ledger import Ledger, Verdict
 from loadtest.soak.processes import service_processes
 from loadtest.soak.trials import Trial
+from ovseg.manifest import MANIFEST_FILE_NAME
 
 STAGES = ("preprocess", "sam_encoder", "prompt_decoder", "postprocess", "visualize")
 STOPPED_S = 4.0
@@ -139,6 +141,8 @@ def _stop_a_stub(site: Site) -> str:
 
 
 def _reload(site: Site) -> str:
+    # As if it had been imported anew; else there would be nothing to replace.
+    (Path(site.environment["OVSEG_MODEL_DIR"]) / SECOND_MODEL / MANIFEST_FILE_NAME).touch()
     before = _stubs(site.pid, f".{SECOND_MODEL}")
     done = subprocess.run(
         [sys.executable, "-m", "ovseg", "load", SECOND_MODEL],

@@ -7,9 +7,9 @@ line is gone, though: of one that dies before it was looked at once it is not kn
 (Triton has no other children, but for the shells that become stubs.)
 
 Measured (tritonserver 2.51.0): unload and load brings the model back, and the ensembles that depend
-on it with it, in about a second. A request that was in the stub when it died never ends inside
-Triton, whose old instance then stays in "UNLOADING" for good, with its shared memory; that does not
-hinder the new one.
+on it with it, in about a second. A request that was in the stub when it died is answered with an
+error, but not freed, so that Triton keeps the old instance for good, with its zombie, its shared
+memory and its threads; that does not hinder the new one.
 """
 
 from __future__ import annotations
@@ -131,6 +131,15 @@ class StubWatch:
                 if busy_s(self._clock_folder, stub.pid) > limit:
                     self._kill(stub.pid, f"was at one request for {limit:g} s")
         return found
+
+    @property
+    def kept_by_triton(self) -> int:
+        """How many of the stubs that `dead` has told of are zombies still."""
+        return sum(
+            (state := process_state(pid)) is not None
+            and (state.letter, state.start_time) == ("Z", start_time)
+            for pid, start_time in self._buried
+        )
 
     def _kill(self, pid: int, why: str) -> None:
         self._why_killed[pid] = why

@@ -1,9 +1,9 @@
 """Keeps one tritonserver working: starts it, watches its processes, replaces what dies.
 
 A dead stage is replaced alone (unload and load its model), since that keeps the cached embeddings
-and the other stages' requests. If that fails twice, or tritonserver itself ends or hangs, all of it
-is started anew, with the models that were served. What cannot be started is tried again after a
-growing pause, and in the end given up (see `Backoff`).
+and the other stages' requests. If that fails twice, or tritonserver itself ends or hangs, or keeps
+too many dead stages in memory, all of it is started anew, with the models that were served. What
+cannot be started is tried again after a growing pause, and in the end given up (see `Backoff`).
 """
 
 from __future__ import annotations
@@ -240,6 +240,8 @@ class TritonKeeper:
             f"stage {d.stub.triton_model} {d.why_killed or how_it_ended(d.exit_code, before)}"
             for d in dead
         )
+        if stubs.kept_by_triton - len(dead) >= self._settings.max_dead_stages:
+            raise _NeedsRestartError(f"{cause}, and Triton has not freed those that died before")
         self._status.set_broken(cause, self._models_of(dead))
         self._say(f"{cause}; loading it again …")
         self._stopping.wait(max(self._pause_before(d.stub.triton_model) for d in dead))

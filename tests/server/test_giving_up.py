@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 
+from loadtest.soak.exchanges import post
+from ovseg.bench.workload import Request, make_photo, prompt_rows, unseen
 from tests.server.crashing import PATIENCE_S, Site, running_site
 
 BACKOFF_S = 8.0
@@ -39,6 +42,21 @@ def seconds_until_replaced(site: Site, kind: str) -> float:
     return time.monotonic() - killed
 
 
+def kill_amid_a_request(site: Site, kind: str) -> psutil.Process:
+    """Returns what was killed, when another has taken its place."""
+    (victim,) = site.processes(kind)
+    victim.suspend()
+    request = Request(unseen(make_photo()), "box", prompt_rows("box", 1), picture=False)
+    with ThreadPoolExecutor(1) as caller:
+        answer = caller.submit(post, site.addresses, request.body())
+        time.sleep(1.0)  # It has come to the stage by then.
+        victim.kill()
+        site.wait_for_another(kind, victim)
+        answer.result()
+    site.wait_until_ready()
+    return victim
+
+
 def test_too_little_memory_ends_the_service(folder: Path) -> None:
     with running_site(folder, restart_limit="2", restart_backoff_s="0.1") as site:
         supervisor = psutil.Process(site.service.process.pid)
@@ -50,6 +68,18 @@ def test_too_little_memory_ends_the_service(folder: Path) -> None:
         line = last_line_after_the_end(site)
 
     assert line.startswith("error: gave up after 2 failed starts within 300 s: tritonserver ")
+
+
+def test_a_triton_that_keeps_dead_stages_is_started_anew(folder: Path) -> None:
+    with running_site(folder, max_dead_stages="1", restart_backoff_s="0.1") as site:
+        (triton,) = site.processes("tritonserver")
+        dead = kill_amid_a_request(site, "stub sam_encoder")
+        assert dead.status() == psutil.STATUS_ZOMBIE and triton.is_running(), "it is kept"
+        (victim,) = site.processes("stub prompt_decoder")
+        victim.kill()
+        site.wait_for_another("tritonserver", triton)
+        site.wait_until_ready()
+        assert "Triton has not freed those that died before" in site.log.read_text("utf-8")
 
 
 def test_a_stage_that_crashes_again_backs_off_and_with_damaged_weights_ends_the_service(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -60,8 +61,9 @@ def triton(tmp_path: Path) -> Iterator[psutil.Process]:
             lambda: bool(parent.children()) and stub.name in parent.children()[0].cmdline()[0]
         )
         yield parent
-        for child in parent.children():
-            child.kill()
+        with suppress(psutil.NoSuchProcess):  # A test may have killed it.
+            for child in parent.children():
+                child.kill()
         process.kill()
 
 
@@ -97,6 +99,19 @@ def test_a_killed_stub_is_told_once_with_all_that_is_known_of_it(
     watch.scan()
     assert watch.dead() == []
     assert not watch.has_unknown_dead
+    assert watch.kept_by_triton == 1
+
+
+def test_what_triton_waited_for_is_not_kept(triton: psutil.Process, watch_of: WatchOf) -> None:
+    watch = watch_of(triton)
+    watch.scan()
+    (child,) = triton.children()
+    child.kill()
+    wait_for_death(watch)
+    assert watch.kept_by_triton == 1
+    triton.kill()  # Whoever inherits the zombie waits for it.
+    triton.wait(30)
+    wait_until(lambda: watch.kept_by_triton == 0)
 
 
 def test_a_stopped_stub_is_killed_and_a_short_stop_forgiven(
