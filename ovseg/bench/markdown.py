@@ -13,6 +13,9 @@ with the same weights; in each round each is asked once, one after another. Time
 their interquartile range, seen by the client over loopback, JSON and base64 included. "×" is how
 many times faster the first column is, by medians. Every request asks about a photo of 1000 x 750
 pixels; a new image is a file that no server has seen."""
+_SEEDED = """\
+Weights from a seed draw masks like noise, whose pixels lie near the threshold everywhere, so that
+float32 in another order flips some of them. Fidelity is judged on trained weights."""
 
 
 def to_markdown(result: BenchmarkResult, plots: Sequence[str] = ()) -> str:
@@ -27,6 +30,8 @@ def to_markdown(result: BenchmarkResult, plots: Sequence[str] = ()) -> str:
     lines += ["## Servers", "", *_servers(result), "", "## Latency, one client, ms", ""]
     lines += [*_latency(result), "", *_further_prompts(result)]
     lines += ["## Fidelity: IoU with our masks", "", *_fidelity(result), ""]
+    if "seeded" in result.model:
+        lines += [_SEEDED, ""]
     if result.throughput:
         lines += ["## Throughput, one box a request", "", *_throughput(result), ""]
     lines += [line for plot in plots for line in (f"![{plot}]({plot})", "")]
