@@ -6,11 +6,11 @@ the others wait here, first come first served, where they can still leave and be
 
 What is bounded is not the length of the queue but the time in it, as far as it can be known: the
 rest of what runs, and an average turn for each that waits. A short burst may wait long. But when
-much more is offered than can be done, and than is answered (`_OVERLOAD` times, over `_WINDOW_S`), a
-long queue would help nobody: as many would be refused, and the others answered late. Then only who
-would wait for a part of one turn is let in, so that those who are answered are answered nearly as
-fast as by an idle server. (Callers who wait for their answers are no overload, however few the
-server can take at once: as many requests come as are answered.)
+much more is offered than can be done, and than is answered (`_OVERLOAD` times, over `_WINDOW_S`,
+and still over `_MOMENT_S`), a long queue would help nobody: as many would be refused, and the
+others answered late. Then only who would wait for a part of one turn is let in, so that those who
+are answered are answered nearly as fast as by an idle server. (Callers who wait for their answers
+are no overload, however few the server can take at once: as many requests come as are answered.)
 """
 
 from __future__ import annotations
@@ -27,15 +27,18 @@ from ovseg_gateway.errors import OverloadedError
 from ovseg_gateway.metrics import Metrics
 
 _WINDOW_S = 5.0
+_MOMENT_S = 1.0
+"""A burst that is over must not be held against those who come after it."""
 _OVERLOAD = 1.5
 _NEWEST_SHARE = 0.2
 """Of the latest turn in the average."""
 
 
 class _Lately:
-    """A sum of which each part counts less and less with time, by 1/e in `_WINDOW_S`."""
+    """A sum of which each part counts less and less with time, by 1/e in `window_s`."""
 
-    def __init__(self) -> None:
+    def __init__(self, window_s: float) -> None:
+        self._window_s = window_s
         self._sum, self._at = 0.0, time.monotonic()
 
     def add(self, amount: float) -> None:
@@ -43,12 +46,19 @@ class _Lately:
 
     def take_back(self, amount: float, added_at: float) -> None:
         """Undo an `add` of a moment ago, as of `time.monotonic`."""
-        rest = amount * math.exp((added_at - time.monotonic()) / _WINDOW_S)
+        rest = amount * math.exp((added_at - time.monotonic()) / self._window_s)
         self._sum, self._at = max(self.value - rest, 0.0), time.monotonic()
 
     @property
     def value(self) -> float:
-        return self._sum * math.exp((self._at - time.monotonic()) / _WINDOW_S)
+        return self._sum * math.exp((self._at - time.monotonic()) / self._window_s)
+
+
+class _Traffic:
+    """Requests, lately."""
+
+    def __init__(self, window_s: float) -> None:
+        self.arrived, self.answered = _Lately(window_s), _Lately(window_s)
 
 
 @dataclass(slots=True)
@@ -85,11 +95,9 @@ class Admission:
         self._waiting = 0
         self._seconds: dict[str, float] = {}
         """Average length of a turn of each kind, and of all together under ""."""
-        self._offered = _Lately()
+        self._offered = _Lately(_WINDOW_S)
         """Seconds of work that came, by the average then."""
-        self._arrived = _Lately()
-        self._answered = _Lately()
-        """Requests."""
+        self._traffic = _Traffic(_WINDOW_S), _Traffic(_MOMENT_S)
 
     def arrive(self) -> float:
         """Count a new request, and refuse it if it would wait too long.
@@ -101,18 +109,21 @@ class Admission:
             OverloadedError: says when to come back.
         """
         self._offered.add(self._average(""))
-        self._arrived.add(1)
+        for traffic in self._traffic:
+            traffic.arrived.add(1)
         self.check()
         return time.monotonic()
 
     def withdraw(self, arrived_at: float) -> None:
         """Do not count a request any more: it turned out to want nothing of Triton."""
         self._offered.take_back(self._average(""), arrived_at)
-        self._arrived.take_back(1, arrived_at)
+        for traffic in self._traffic:
+            traffic.arrived.take_back(1, arrived_at)
 
     def count_answer(self) -> None:
         """Count a request that had its turn."""
-        self._answered.add(1)
+        for traffic in self._traffic:
+            traffic.answered.add(1)
 
     def check(self) -> None:
         """Refuse a request that would wait too long if it came now.
@@ -136,10 +147,9 @@ class Admission:
     def is_overloaded(self) -> bool:
         """Whether far more has come lately than can be done, and than was answered."""
         can_be_done = _WINDOW_S * self._max_running
-        answered = self._answered.value + self._admitted
-        return (
-            self._offered.value > _OVERLOAD * can_be_done
-            and self._arrived.value > _OVERLOAD * answered
+        return self._offered.value > _OVERLOAD * can_be_done and all(
+            traffic.arrived.value > _OVERLOAD * (traffic.answered.value + self._admitted)
+            for traffic in self._traffic
         )
 
     def expected_wait_s(self) -> float:

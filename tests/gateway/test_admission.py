@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -123,6 +124,35 @@ def test_a_burst_may_wait_but_nobody_waits_a_whole_turn_under_lasting_overload()
         running.cancel()
 
     asyncio.run(scenario())
+
+
+def test_a_burst_that_is_over_is_not_held_against_those_who_come_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("ovseg_gateway.admission.time", SimpleNamespace(monotonic=lambda: now))
+
+    async def turn(queue: Admission) -> None:
+        nonlocal now
+        with queue.place() as place:
+            async with place.turn("known"):
+                now += 0.1
+        queue.count_answer()
+
+    async def burst_and_then_few() -> None:
+        nonlocal now
+        queue = admission()
+        await turn(queue)
+        for _ in range(200):
+            queue.arrive()
+        assert queue.is_overloaded
+        for _ in range(30):  # Five a second, of the ten that can be done.
+            now += 0.1
+            queue.arrive()
+            await turn(queue)
+        assert not queue.is_overloaded
+
+    asyncio.run(burst_and_then_few())
 
 
 def test_callers_who_wait_for_their_answers_are_no_overload_however_slow_the_server() -> None:
