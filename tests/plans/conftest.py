@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from ovseg.checkpoints.plan_installing import install_plan
 from ovseg.engines import choosing
 from ovseg.exporting.onnx_graph import write_onnx_graphs
 from ovseg.exporting.tensorrt_plan import PlanRequest
-from ovseg.settings import Settings
+from ovseg.settings import Settings, get_settings
 from tests.plans.fake_tensorrt import Recorder, few_prompts, install_fake
 
 
@@ -72,5 +73,9 @@ def tensorrt(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 
 @pytest.fixture(autouse=True)
-def _forget_the_machine() -> None:
-    choosing.available_precisions.cache_clear()
+def _forget_the_machine() -> Iterator[None]:
+    for cached in (choosing.available_precisions, get_settings):
+        cached.cache_clear()
+    yield
+    for cached in (choosing.available_precisions, get_settings):
+        cached.cache_clear()
