@@ -8,9 +8,12 @@ declined, as RFC 9110, section 7.8, allows, and the request is served.
 
 from __future__ import annotations
 
+from typing import Any
+
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ovseg.settings import Settings
 from ovseg_gateway.context import RequestContext
 from ovseg_gateway.errors import error_response
 
@@ -93,6 +96,8 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def http_protocol(max_head_bytes: int) -> type[HttpProtocol]:
-    """The protocol with a limit, as `uvicorn.Config(http=…)` takes it."""
-    return type("LimitedHttpProtocol", (HttpProtocol,), {"max_head_bytes": max_head_bytes})
+def http_options(settings: Settings) -> dict[str, Any]:
+    """Keyword arguments of `uvicorn.Config`: this protocol with its limit, and its event loop."""
+    limits = {"max_head_bytes": settings.max_head_bytes}
+    limited = type("LimitedHttpProtocol", (HttpProtocol,), limits)
+    return {"http": limited, "loop": "uvloop"}

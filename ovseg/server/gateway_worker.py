@@ -18,7 +18,7 @@ from pathlib import Path
 import uvicorn
 from ovseg_gateway.app import create_app
 from ovseg_gateway.draining import Draining
-from ovseg_gateway.http_protocol import http_protocol
+from ovseg_gateway.http_protocol import http_options
 
 from ovseg.logs import configure_logging
 from ovseg.server.exposure import uvicorn_options
@@ -79,9 +79,8 @@ def main() -> None:
         app,
         log_config=None,
         access_log=False,
-        http=http_protocol(settings.max_head_bytes),
-        loop="uvloop",
         timeout_graceful_shutdown=_AFTER_DRAINING_S,
+        **http_options(settings),
         **uvicorn_options(settings),
     )
     _GatewayServer(config, draining, ready_pipe).run([listener])

@@ -24,6 +24,7 @@ from ovseg.served_models import (
 from ovseg.server.errors import ServerStartError
 from ovseg.server.model_sets import (
     BEFORE_FINGERPRINT,
+    STAGES,
     TRITON_MODELS,
     WEIGHTS_PARAMETER,
     parameters_of,
@@ -183,7 +184,7 @@ class ModelControl:
             else:
                 self._client.load_model(configs[plain_name].name)
 
-        stages = [name for name in configs if name not in (EMBED, ENSEMBLE, *without)]
+        stages = [name for name in STAGES if name not in without]
         with ThreadPoolExecutor(len(stages)) as pool:
             list(pool.map(load, stages))
         load(EMBED)

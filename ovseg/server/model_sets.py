@@ -47,6 +47,8 @@ TRITON_MODELS = (
     EMBED,
     ENSEMBLE,
 )
+STAGES = tuple(name for name in TRITON_MODELS if name not in (EMBED, ENSEMBLE))
+"""Those with processes of their own; ensembles have none."""
 
 WEIGHTS_PARAMETER = "weights"
 """Holds the fingerprint of a model's weights."""

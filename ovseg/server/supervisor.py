@@ -16,10 +16,10 @@ from threading import Event
 from types import FrameType
 from typing import Literal
 
-from ovseg.served_models import EMBED, ENSEMBLE, JSON_MODEL
+from ovseg.served_models import JSON_MODEL
 from ovseg.server.exposure import exposure_warnings
 from ovseg.server.gateway_workers import GatewayWorkers
-from ovseg.server.model_sets import TRITON_MODELS
+from ovseg.server.model_sets import STAGES
 from ovseg.server.ports import listen
 from ovseg.server.service_status import StatusWriter
 from ovseg.server.triton_keeper import TritonKeeper
@@ -34,8 +34,6 @@ READY_PREFIX = "ready in "
 _LOOK_INTERVAL_S = 0.05
 _AFTER_DRAINING_S = 5.0
 _BACKLOG = 2048
-_STAGES = (*(name for name in TRITON_MODELS if name not in (EMBED, ENSEMBLE)), JSON_MODEL)
-"""What has processes of its own in Triton; ensembles have none."""
 
 
 def serve(settings: Settings, part: Part, say: Say, announce: Callable[[float], None]) -> int:
@@ -102,7 +100,7 @@ class _Supervisor:
         self._announce = announce
         self._signals = signals
         status_file = folder / "status.json"
-        self._status = StatusWriter(status_file, ("gateway", "triton", *_STAGES))
+        self._status = StatusWriter(status_file, ("gateway", "triton", *STAGES, JSON_MODEL))
         self._started = time.monotonic()
         self._workers: GatewayWorkers | None = None
         self._keeper: TritonKeeper | None = None

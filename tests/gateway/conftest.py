@@ -16,7 +16,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from ovseg_gateway import create_app
-from ovseg_gateway.http_protocol import http_protocol
+from ovseg_gateway.http_protocol import http_options
 
 from ovseg.settings import Settings
 from tests.gateway.fake_triton import FakeTriton
@@ -29,10 +29,8 @@ def served(app: FastAPI) -> Iterator[str]:
     """Run an ASGI application on a free port; yields its base URL."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        # As gateway_worker.py has it.
-        http = http_protocol(Settings().max_head_bytes)
-        config = uvicorn.Config(app, log_level="warning", lifespan="on", http=http, loop="uvloop")
-        server = uvicorn.Server(config)
+        options = http_options(Settings())
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on", **options))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

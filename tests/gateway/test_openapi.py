@@ -55,7 +55,10 @@ def exercise(base_url: str, examples: int) -> Counter[int]:
                 derandomize=True,
                 suppress_health_check=list(HealthCheck),
             )
-            @given(case=operation.as_strategy(generation_mode=mode), is_photo=st.booleans())
+            @given(
+                case=operation.as_strategy(generation_mode=mode),
+                is_photo=st.sampled_from([True, True, False]),
+            )
             def answers_conform(case: Case[Any], is_photo: bool) -> None:
                 if is_photo and isinstance(case.body, dict):
                     case.body |= {"image": photo, "model": None}
@@ -72,8 +75,7 @@ def exercise(base_url: str, examples: int) -> Counter[int]:
 
 def test_the_gateway_answers_as_its_document_says(http: httpx.Client) -> None:
     statuses = exercise(str(http.base_url).rstrip("/"), 100)
-    # How many are good varies: hypothesis takes constants from whatever modules are imported.
-    assert min(statuses[200], statuses[422]) > 8, statuses
+    assert min(statuses[200], statuses[422]) > 20, statuses
 
 
 def test_the_service_answers_as_its_document_says(standin_service: Service) -> None:

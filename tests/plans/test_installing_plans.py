@@ -83,6 +83,9 @@ def test_an_fp32_plan_is_float32(model: Path, settings: Settings, tensorrt: Reco
 
 def fails(recorder: Recorder, how: str) -> str:
     """Let something go wrong; returns what is to be said about it."""
+    if how == "wrong":
+        recorder.wrong_from_image = 0
+        return "the plan is wrong, so it is not installed: mean mask IoU"
     if how == "wrong in the last place of a batch only":
         recorder.wrong_from_image = 2
         return "the plan is wrong, so it is not installed: "
@@ -99,6 +102,7 @@ def fails(recorder: Recorder, how: str) -> str:
 @pytest.mark.parametrize(
     ("which", "how"),
     [
+        ("model", "wrong"),
         ("model_with_plan", "wrong in the last place of a batch only"),
         ("model", "unreadable"),
         ("model_with_plan", "cannot build"),
