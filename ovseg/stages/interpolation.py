@@ -9,8 +9,9 @@ float32.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ Indices = NDArray[np.int64]
 
 SEGMENT_CELLS = 16
 SEGMENT_PIXELS = 512
+# Tiles are computed together as long as their pixels stay in a core's cache.
+BATCH_PIXELS = 1 << 16
 
 ROUNDING_ERROR = 4e-6
 """Of `TwoStep.nearly_within`, as a share of the largest cell; about four times the worst case."""
@@ -92,49 +95,68 @@ class Segments:
     end_cell: Indices
 
 
+@dataclass(frozen=True)
+class Windows:
+    """The segments of an axis, all widened to one length, so that many are computed at once.
+
+    Window k holds segment k, and more of the output before or after it.
+
+    Attributes:
+        start: int64 [K], the first output position of each.
+        first_cell: int64 [K], the first low-res cell of those that each reads.
+        weights: float32 [K, n, k], how much each of the n output positions takes of each of the
+            k cells; in float64, until all is added up.
+    """
+
+    start: Indices
+    first_cell: Indices
+    weights: Floats
+
+    @property
+    def size(self) -> int:
+        """Output positions of a window."""
+        return self.weights.shape[1]
+
+    @property
+    def cell_count(self) -> int:
+        """Cells that a window reads."""
+        return self.weights.shape[2]
+
+
 class TwoStepAxis:
     """One axis of low-res cells -> the model's padded input -> crop -> the original image.
 
     Args:
+        n_cells: low-res cells.
         inner: from the cells to the padded input.
         outer: from the crop to the original.
+
+    Attributes:
+        segments, windows: K parts of the output, without and with overlap.
+        is_own: bool [K, n], which positions of window k are in segment k.
     """
 
-    def __init__(self, inner: Axis, outer: Axis) -> None:
+    def __init__(self, n_cells: int, inner: Axis, outer: Axis) -> None:
         self.inner = inner
         self.outer = outer
-        self.segments = self._cut()
-        # Of one image's segments all fit; a long thin image has very many.
-        self.weights = lru_cache(maxsize=256)(self._weights)
-
-    def _cut(self) -> Segments:
         # Both are in ascending order, like the positions.
-        first_cell = self.inner.lower[self.outer.lower]
-        last_cell = self.inner.upper[self.outer.upper]
+        first_cell, last_cell = inner.lower[outer.lower], inner.upper[outer.upper]
+        self.segments = _cut(first_cell, last_cell)
         n_out = len(first_cell)
-        is_start = np.zeros(n_out, np.bool_)
-        is_start[np.searchsorted(first_cell, np.arange(0, first_cell[-1] + 1, SEGMENT_CELLS))] = (
-            True
-        )
-        is_start[::SEGMENT_PIXELS] = True
-        start = np.flatnonzero(is_start)
-        stop = np.append(start[1:], n_out)
-        return Segments(start, stop, first_cell[start], last_cell[stop - 1] + 1)
+        size = int((self.segments.stop - self.segments.start).max())
+        start = np.minimum(self.segments.start, n_out - size)
+        cell_count = int((last_cell[start + size - 1] - first_cell[start]).max()) + 1
+        first_cell = np.minimum(first_cell[start], n_cells - cell_count)
+        weights = self._weights(start[:, None] + np.arange(size), first_cell, cell_count)
+        self.windows = Windows(start, first_cell, weights)
+        before = (self.segments.start - start)[:, None]
+        after = (self.segments.stop - start)[:, None]
+        self.is_own = (before <= np.arange(size)) & (np.arange(size) < after)
 
-    def _weights(self, segment: int) -> Floats:
-        """How much each output position of a segment takes of each of its cells: float32 [n, k]."""
-        start, stop, first_cell, end_cell = (
-            int(bounds[segment])
-            for bounds in (
-                self.segments.start,
-                self.segments.stop,
-                self.segments.first_cell,
-                self.segments.end_cell,
-            )
-        )
-        outer = self.outer.at(np.arange(start, stop))
-        weights = np.zeros((stop - start, end_cell - first_cell))
-        row = np.arange(stop - start)
+    def _weights(self, positions: Indices, first_cell: Indices, cell_count: int) -> Floats:
+        weights = np.zeros((*positions.shape, cell_count))
+        window, row = np.indices(positions.shape)
+        outer = self.outer.at(positions)
         for position, outer_weight in (
             (outer.lower, outer.lower_weight),
             (outer.upper, outer.upper_weight),
@@ -144,8 +166,20 @@ class TwoStepAxis:
                 (inner.lower, inner.lower_weight),
                 (inner.upper, inner.upper_weight),
             ):
-                weights[row, cell - first_cell] += outer_weight.astype(np.float64) * inner_weight
+                column = cell - first_cell[:, None]
+                weights[window, row, column] += outer_weight.astype(np.float64) * inner_weight
         return weights.astype(np.float32)
+
+
+def _cut(first_cell: Indices, last_cell: Indices) -> Segments:
+    """Segments of output positions, of which each reads these cells at most."""
+    n_out = len(first_cell)
+    is_start = np.zeros(n_out, np.bool_)
+    is_start[np.searchsorted(first_cell, np.arange(0, first_cell[-1] + 1, SEGMENT_CELLS))] = True
+    is_start[::SEGMENT_PIXELS] = True
+    start = np.flatnonzero(is_start)
+    stop = np.append(start[1:], n_out)
+    return Segments(start, stop, first_cell[start], last_cell[stop - 1] + 1)
 
 
 class TwoStep:
@@ -167,11 +201,21 @@ class TwoStep:
     ) -> None:
         self.original_size = original_size
         self.rows = TwoStepAxis(
-            Axis.rows(low_res_size[0], side), Axis.rows(input_size[0], original_size[0])
+            low_res_size[0],
+            Axis.rows(low_res_size[0], side),
+            Axis.rows(input_size[0], original_size[0]),
         )
         self.columns = TwoStepAxis(
-            Axis.columns(low_res_size[1], side), Axis.columns(input_size[1], original_size[1])
+            low_res_size[1],
+            Axis.columns(low_res_size[1], side),
+            Axis.columns(input_size[1], original_size[1]),
         )
+
+    @cached_property
+    def cell_counts(self) -> Indices:
+        """How many cells each tile reads: int64 [row segments, column segments]."""
+        rows, columns = self.rows.segments, self.columns.segments
+        return np.outer(rows.end_cell - rows.first_cell, columns.end_cell - columns.first_cell)
 
     def exactly_at(self, low_res: Floats, rows: Indices, columns: Indices) -> Floats:
         """The upsampled logits at some pixels, bit for bit what upsampling everything would give.
@@ -197,27 +241,42 @@ class TwoStep:
             outer_columns,
         )
 
-    def nearly_within(self, low_res: Floats, row_segment: int, column_segment: int) -> Floats:
-        """The upsampled logits of a tile, but for rounding; `ROUNDING_ERROR` bounds it.
+    def batches(self, tiles: NDArray[np.bool_]) -> Iterator[tuple[Indices, Indices]]:
+        """The row and column segments of the tiles that are set, as many as fit a cache at once.
+
+        Args:
+            tiles: bool [row segments, column segments].
+        """
+        row_segments, column_segments = np.nonzero(tiles)
+        step = max(1, BATCH_PIXELS // (self.rows.windows.size * self.columns.windows.size))
+        for first in range(0, len(row_segments), step):
+            yield row_segments[first : first + step], column_segments[first : first + step]
+
+    def nearly_within(
+        self, low_res: Floats, row_segments: Indices, column_segments: Indices
+    ) -> tuple[Floats, Floats]:
+        """The upsampled logits of the windows around tiles, but for rounding.
 
         Both steps are linear and treat rows and columns alike, so together they are one matrix
         product from each side.
 
-        Returns:
-            float32 [columns, rows] of the two segments, transposed.
-        """
-        cells = self.cells(low_res, row_segment, column_segment)
-        weights = self.columns.weights(column_segment) @ cells.T
-        logits: Floats = weights @ self.rows.weights(row_segment).T
-        return logits
+        Args:
+            low_res: float32 [h, w], a low-res mask's logits.
+            row_segments, column_segments: int64 [T], the tiles.
 
-    def cells(self, low_res: Floats, row_segment: int, column_segment: int) -> Floats:
-        """The low-res cells that a tile reads; a view."""
-        rows, columns = self.rows.segments, self.columns.segments
-        return low_res[
-            rows.first_cell[row_segment] : rows.end_cell[row_segment],
-            columns.first_cell[column_segment] : columns.end_cell[column_segment],
-        ]
+        Returns:
+            Logits, float32 [T, columns, rows] of the two windows, transposed; and how far each of
+            a tile's may be off, float32 [T].
+        """
+        rows, columns = self.rows.windows, self.columns.windows
+        cell_rows = rows.first_cell[row_segments, None] + np.arange(rows.cell_count)
+        cell_columns = columns.first_cell[column_segments, None] + np.arange(columns.cell_count)
+        cells = low_res[cell_rows[:, None, :], cell_columns[:, :, None]]
+        logits: Floats = (
+            columns.weights[column_segments] @ cells @ rows.weights[row_segments].transpose(0, 2, 1)
+        )
+        error: Floats = np.float32(ROUNDING_ERROR) * np.abs(cells).max(axis=(1, 2))
+        return logits, error
 
 
 def _blend(image: Floats, rows: Axis, columns: Axis) -> Floats:

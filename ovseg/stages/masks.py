@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from ovseg.stages.image import input_size_of
-from ovseg.stages.interpolation import ROUNDING_ERROR, TwoStep
+from ovseg.stages.interpolation import TwoStep
 
 Floats = NDArray[np.float32]
 
@@ -56,44 +57,47 @@ def upsample_region(low_res_mask: Floats, two_step: TwoStep) -> Region:
         low_res_mask: float32 [h, w] logits (256 x 256 for SAM).
         two_step: for this mask's and the image's size.
     """
-    rows, columns = two_step.rows.segments, two_step.columns.segments
-    positive = count_in_tiles(low_res_mask > 0, two_step)
-    cell_counts = np.outer(rows.end_cell - rows.first_cell, columns.end_cell - columns.first_cell)
-    used_rows, used_columns = np.nonzero(positive)
+    is_used = count_in_tiles(low_res_mask > 0, two_step) > 0
+    used_rows, used_columns = np.nonzero(is_used)
     if len(used_rows) == 0:
         return Region(np.zeros((0, 2), np.bool_), 0, 0)
-    top, left = int(rows.start[used_rows[0]]), int(columns.start[used_columns.min()])
-    bottom, right = int(rows.stop[used_rows[-1]]), int(columns.stop[used_columns.max()])
+    rows, columns = two_step.rows.windows, two_step.columns.windows
+    top, bottom = int(rows.start[used_rows[0]]), int(rows.start[used_rows[-1]]) + rows.size
+    left = int(columns.start[used_columns.min()])
+    right = int(columns.start[used_columns.max()]) + columns.size
     bits = np.zeros((right - left, bottom - top + 2), np.bool_)
-    for i, j in zip(used_rows.tolist(), used_columns.tolist(), strict=True):
-        tile = bits[
-            columns.start[j] - left : columns.stop[j] - left,
-            rows.start[i] - top + 1 : rows.stop[i] - top + 1,
-        ]
-        cells = two_step.cells(low_res_mask, i, j)
-        if positive[i, j] == cell_counts[i, j] and cells.min() > _CERTAINLY_POSITIVE:
-            tile[:] = True
-            continue
-        logits = two_step.nearly_within(low_res_mask, i, j)
-        np.greater(logits, 0, out=tile)
-        doubt = ROUNDING_ERROR * float(np.abs(cells).max())
-        doubtful_columns, doubtful_rows = np.nonzero(np.abs(logits) <= doubt)
-        if len(doubtful_rows):
+
+    is_full = count_in_tiles(low_res_mask > _CERTAINLY_POSITIVE, two_step) == two_step.cell_counts
+    row_segments, column_segments = two_step.rows.segments, two_step.columns.segments
+    for i, j in np.argwhere(is_full).tolist():
+        bits[
+            column_segments.start[j] - left : column_segments.stop[j] - left,
+            row_segments.start[i] - top + 1 : row_segments.stop[i] - top + 1,
+        ] = True
+    for i, j in two_step.batches(is_used & ~is_full):
+        logits, error = two_step.nearly_within(low_res_mask, i, j)
+        is_inside = logits > 0
+        doubtful = np.flatnonzero(np.abs(logits) <= error[:, None, None])
+        if len(doubtful):
+            tile, column, row = np.unravel_index(doubtful, logits.shape)
             exact = two_step.exactly_at(
-                low_res_mask, doubtful_rows + rows.start[i], doubtful_columns + columns.start[j]
+                low_res_mask, row + rows.start[i[tile]], column + columns.start[j[tile]]
             )
-            tile[doubtful_columns, doubtful_rows] = exact > 0
+            is_inside.ravel()[doubtful] = exact > 0
+        # Windows overlap, but are right wherever they are, and alike.
+        first_columns, first_rows = columns.start[j] - left, rows.start[i] - top + 1
+        for window, x, y in zip(
+            is_inside, first_columns.tolist(), first_rows.tolist(), strict=True
+        ):
+            bits[x : x + columns.size, y : y + rows.size] = window
     return Region(bits, left, top)
 
 
 def count_in_tiles(cells: NDArray[np.bool_], two_step: TwoStep) -> NDArray[np.int32]:
     """How many of the cells that each tile reads are set: int32 [row segments, column ...]."""
     rows, columns = two_step.rows.segments, two_step.columns.segments
-    height, width = cells.shape
     # Sums over everything above and to the left, of which four give the sum of any rectangle.
-    sums = np.zeros((height + 1, width + 1), np.int32)
-    np.cumsum(cells, axis=1, dtype=np.int32, out=sums[1:, 1:])
-    np.cumsum(sums[1:], axis=0, out=sums[1:])
+    sums = cv2.integral(cells.view(np.uint8))
     of_rows: NDArray[np.int32] = sums[rows.end_cell] - sums[rows.first_cell]
     return of_rows[:, columns.end_cell] - of_rows[:, columns.first_cell]
 

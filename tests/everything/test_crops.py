@@ -60,10 +60,10 @@ def test_stability_counts_what_upsampling_everything_gives() -> None:
     rows = np.zeros((300, 256))
     columns = np.zeros((400, 256))
     for axis, weights in ((two_step.rows, rows), (two_step.columns, columns)):
-        parts = axis.segments
+        parts = axis.windows
         for k in range(len(parts.start)):
-            cells = slice(parts.first_cell[k], parts.end_cell[k])
-            weights[parts.start[k] : parts.stop[k], cells] = axis.weights(k)
+            cells = slice(parts.first_cell[k], parts.first_cell[k] + parts.cell_count)
+            weights[parts.start[k] : parts.start[k] + parts.size, cells] = parts.weights[k]
     logits = rows @ low_res @ columns.T
     for offset in (0.5, 1.0, 3.0):
         expected = (logits > offset).sum() / (logits > -offset).sum()

@@ -27,18 +27,21 @@ def stability_score(low_res_mask: Floats, two_step: TwoStep, offset: float) -> n
     cells_above = {
         limit: count_in_tiles(low_res_mask > limit, two_step) for limit in (offset, -offset)
     }
-    rows, columns = two_step.rows.segments, two_step.columns.segments
-    n_cells = np.outer(rows.end_cell - rows.first_cell, columns.end_cell - columns.first_cell)
-    n_pixels = np.outer(rows.stop - rows.start, columns.stop - columns.start)
+    rows, columns = two_step.rows, two_step.columns
+    n_pixels = np.outer(
+        rows.segments.stop - rows.segments.start, columns.segments.stop - columns.segments.start
+    )
     # A pixel is a mean of its cells, so no pixel of a tile can be above all, or below all of them.
-    is_all = {limit: above == n_cells for limit, above in cells_above.items()}
+    is_all = {limit: above == two_step.cell_counts for limit, above in cells_above.items()}
     is_some = {limit: (above > 0) & ~is_all[limit] for limit, above in cells_above.items()}
     pixels = {limit: int(n_pixels[is_all[limit]].sum()) for limit in cells_above}
-    for i, j in np.argwhere(is_some[offset] | is_some[-offset]).tolist():
-        logits = two_step.nearly_within(low_res_mask, i, j)
+    for i, j in two_step.batches(is_some[offset] | is_some[-offset]):
+        logits, _ = two_step.nearly_within(low_res_mask, i, j)
+        # A window's other pixels are counted with their own tile.
+        is_own = columns.is_own[j][:, :, None] & rows.is_own[i][:, None, :]
         for limit, is_mixed in is_some.items():
-            if is_mixed[i, j]:
-                pixels[limit] += int(np.count_nonzero(logits > limit))
+            is_counted = is_own & is_mixed[i, j][:, None, None]
+            pixels[limit] += int(np.count_nonzero((logits > limit) & is_counted))
     if pixels[-offset] == 0:
         return np.float32(np.nan)
     return np.float32(pixels[offset]) / np.float32(pixels[-offset])
