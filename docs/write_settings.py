@@ -14,7 +14,7 @@ from ovseg.settings import PROJECT_ROOT, Settings
 DOCUMENT = PROJECT_ROOT / "docs" / "SETTINGS.md"
 _HEAD = """# Settings
 
-<!-- Made by docs/write_settings.py from ovseg/settings.py; run it after a change there. -->
+<!-- Made by docs/write_settings.py from ovseg/settings/; run it after a change there. -->
 
 Every setting is a variable of the environment; most can be a file of that name in
 `OVSEG_SECRETS_DIR`, too. `ovseg config` shows the values that hold where you are.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import ovseg.settings
+import ovseg.settings.cpus
 from ovseg.settings import Settings, available_cpus
 from ovseg.tokens import token_hash_entry
 
@@ -59,7 +59,7 @@ def test_a_containers_cpu_limit_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, cpus: int
 ) -> None:
     (tmp_path / "cpu.max").write_text(limit + "\n")
-    monkeypatch.setattr(ovseg.settings, "_CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(ovseg.settings.cpus, "_CPU_QUOTA", tmp_path / "cpu.max")
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)))
     assert available_cpus() == cpus
 
@@ -67,6 +67,6 @@ def test_a_containers_cpu_limit_counts(
 def test_without_a_limit_it_is_the_affinity(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ovseg.settings, "_CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(ovseg.settings.cpus, "_CPU_QUOTA", tmp_path / "cpu.max")
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {3, 5})
     assert available_cpus() == 2
