@@ -20,6 +20,8 @@ from ovseg_gateway.http_protocol import http_options
 
 from ovseg.settings import Settings
 from tests.gateway.fake_triton import FakeTriton
+from tests.gateway.image_site import Site
+from tests.local_server import LocalServer
 
 StartGateway = Callable[..., AbstractContextManager[httpx.Client]]
 
@@ -78,3 +80,13 @@ def http(_shared: tuple[FakeTriton, httpx.Client], triton: FakeTriton) -> httpx.
 def start_gateway(triton: FakeTriton) -> StartGateway:
     """`with start_gateway(max_prompts=2) as http:` serves with those settings."""
     return functools.partial(_gateway, triton)
+
+
+@pytest.fixture
+def site() -> Iterator[str]:
+    """URL of a server whose paths are the methods `serve_…` of `Site`."""
+    released = threading.Event()
+    handler = type("OneSite", (Site,), {"released": released})
+    with LocalServer(handler) as server:
+        yield server.url
+        released.set()
