@@ -48,6 +48,7 @@ class Options:
         clients: numbers of clients.
         timeout_s: longest time for one answer.
         scenarios: names of the latency scenarios.
+        peers: which PaddleX servers, by parts of their names; none: all that run.
     """
 
     samples: int
@@ -56,6 +57,7 @@ class Options:
     clients: tuple[int, ...]
     timeout_s: float = 600.0
     scenarios: tuple[str, ...] = tuple(scenario.name for scenario in SCENARIOS)
+    peers: tuple[str, ...] = ()
 
 
 QUICK = Options(samples=5, scenario_s=15.0, throughput_s=4.0, clients=(1, 16))
@@ -84,7 +86,8 @@ def run_peer_benchmark(
 
     Raises:
         ServerStartError: our service does not start.
-        PeerError: the peer as shipped does not start; other variants of it become notes.
+        PeerError: the peer as shipped does not start (other variants of it become notes), or
+            none was wanted.
         ExportError: the model cannot be exported in PaddleX's format.
     """
     manifest = ModelManifest.load(model_folder)
@@ -111,7 +114,7 @@ def run_peer_benchmark(
         result.targets.append(
             TargetResult(OURS, "`ovseg serve`, its defaults", time.monotonic() - started)
         )
-        peers = _start_peers(peer_python, work, result, stack, progress)
+        peers = _start_peers(peer_python, work, options.peers, result, stack, progress)
         _Run(service, peers, options, progress, result).everything()
     return result
 
@@ -210,7 +213,12 @@ def _connector(peer: PeerServer) -> Callable[[], RestCaller]:
 
 
 def _start_peers(
-    python: Path, work: Path, result: BenchmarkResult, stack: ExitStack, progress: Progress
+    python: Path,
+    work: Path,
+    wanted: Sequence[str],
+    result: BenchmarkResult,
+    stack: ExitStack,
+    progress: Progress,
 ) -> list[PeerServer]:
     variants = [AS_SHIPPED, TUNED, HIGH_PERFORMANCE]
     if has_cpu_flag("avx512_bf16") or has_cpu_flag("amx_bf16"):
@@ -219,6 +227,9 @@ def _start_peers(
         result.notes.append("PaddleX in bf16 is not measured: this CPU has no bf16 instructions.")
     peers = []
     for variant in variants:
+        if wanted and not any(part in variant.name for part in wanted):
+            result.notes.append(f"{variant.name} was left out.")
+            continue
         progress.say(f"starting {variant.name} …")
         peer = PeerServer(python, work / "exported", variant, work / "peers")
         try:
@@ -230,6 +241,9 @@ def _start_peers(
             continue
         result.targets.append(TargetResult(variant.name, variant.description, seconds))
         peers.append(peer)
+    if not peers:
+        names = ", ".join(variant.name for variant in variants)
+        raise PeerError(f"none of the servers ({names}) is named like {', '.join(wanted)}")
     return peers
 
 

@@ -42,6 +42,10 @@ def peer(
     only: Annotated[
         list[str] | None, typer.Option(help="Latency only of requests whose name has this in it.")
     ] = None,
+    peers: Annotated[
+        list[str] | None,
+        typer.Option("--peer", help="Only PaddleX servers whose name has this in it: shipped, …"),
+    ] = None,
     peer_folder: Annotated[
         Path, typer.Option(help="Environment with PaddleX; made if it is missing.")
     ] = PEER_FOLDER,
@@ -71,6 +75,7 @@ def peer(
     if only:
         matching = tuple(name for name in options.scenarios if any(part in name for part in only))
         options = replace(options, scenarios=matching)
+    options = replace(options, peers=tuple(peers or ()))
     settings = get_settings()
     name = model or settings.model
     model_folder = settings.model_dir / name
