@@ -8,38 +8,24 @@ cannot be started is tried again after a growing pause, and in the end given up 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Sequence
 from contextlib import suppress
 from threading import Event, Thread
 
 from ovseg.manifest import ModelManifest, ModelNotInstalledError
 from ovseg.served_models import EVERYTHING, JSON_MODEL, ServedModel, triton_name
 from ovseg.server.backoff import Backoff
-from ovseg.server.child_process import how_it_ended, oom_kills, process_state
+from ovseg.server.child_process import process_state
 from ovseg.server.errors import ServerStartError
 from ovseg.server.model_control import ModelControlError, connected
 from ovseg.server.model_sets import TRITON_MODELS, write_further_set
 from ovseg.server.service_status import StatusWriter
-from ovseg.server.shared_memory import remove_regions
-from ovseg.server.stubs import DeadStub, StubWatch
+from ovseg.server.stage_replacement import LOOK_INTERVAL_S, NeedsRestartError, Say, StageReplacer
+from ovseg.server.stubs import StubWatch
 from ovseg.server.triton_heartbeat import Heartbeat
 from ovseg.server.triton_process import TritonKilledError, TritonProcess
 from ovseg.server.warm_up import warm_up
 from ovseg.settings import Settings
-
-Say = Callable[[str], None]
-
-_LOOK_INTERVAL_S = 0.1
-_STAGE_ATTEMPTS = 2
-_LOAD_ENDS_S = 3.0
-"""How soon Triton notices that a stage died while it was loaded. Within the stage's first
-milliseconds it never does, and waits for good."""
-
-
-class _NeedsRestartError(Exception):
-    """tritonserver must be started anew; the message says why."""
 
 
 class TritonKeeper:
@@ -67,8 +53,7 @@ class TritonKeeper:
         self._served: list[ServedModel] = []
         self._has_failed_start = False
         self._starts = Backoff(settings)
-        self._stage_crashes: dict[str, Backoff] = {}
-        self._oom_kills = oom_kills()
+        self._stages = StageReplacer(settings, status, say, self._stopping)
         self._thread = Thread(target=self._run, name="triton-keeper")
         self.ready = Event()
         """Set once all models have answered for the first time."""
@@ -113,7 +98,7 @@ class TritonKeeper:
             try:
                 self._watch(self._triton)
                 return 0.0
-            except _NeedsRestartError as error:
+            except NeedsRestartError as error:
                 if self._stopping.is_set():
                     return 0.0
                 self._triton.kill()  # Nothing in it is worth waiting for.
@@ -199,126 +184,35 @@ class TritonKeeper:
             if isinstance(error, ServerStartError):
                 raise
             cause = f"the first inference of {name} failed: {error.message()}"
-            raise ServerStartError(cause + self._out_of_memory()) from None
+            raise ServerStartError(cause + self._stages.out_of_memory()) from None
         self._served = served
 
     def _watch(self, triton: TritonProcess) -> None:
         """Watch until told to stop.
 
         Raises:
-            _NeedsRestartError: tritonserver must be started anew.
+            NeedsRestartError: tritonserver must be started anew.
         """
         stubs = StubWatch(triton.pid, triton.clock_folder, self._settings.hang_timeout_s)
         with Heartbeat(self._settings.triton_grpc_address) as heartbeat:
-            while not self._stopping.wait(_LOOK_INTERVAL_S):
+            while not self._stopping.wait(LOOK_INTERVAL_S):
                 self._check_server(triton, heartbeat)
                 if dead := stubs.dead():
-                    self._replace(dead, stubs, triton)
+                    self._stages.replace(dead, stubs, triton, self._served)
                     heartbeat.served = []  # What it saw meanwhile was not all.
                 elif stubs.has_unknown_dead:
-                    raise _NeedsRestartError("a stage died before it was known")
+                    raise NeedsRestartError("a stage died before it was known")
                 elif any(model.is_default for model in heartbeat.served):
                     self._served = heartbeat.served
                     self._further = [model.name for model in self._served if not model.is_default]
 
     def _check_server(self, triton: TritonProcess, heartbeat: Heartbeat) -> None:
         if triton.poll() is not None:
-            raise _NeedsRestartError(triton.end_cause())
+            raise NeedsRestartError(triton.end_cause())
         limit = self._settings.hang_timeout_s
         state = process_state(triton.pid)
         if state and state.letter == "T":
             if heartbeat.silent_s > 2.0:
-                raise _NeedsRestartError("tritonserver was stopped by a signal")
+                raise NeedsRestartError("tritonserver was stopped by a signal")
         elif heartbeat.silent_s > limit:
-            raise _NeedsRestartError(f"tritonserver has not answered for {limit:g} s")
-
-    def _replace(self, dead: list[DeadStub], stubs: StubWatch, triton: TritonProcess) -> None:
-        """Load the models of dead stubs again; returns when every stage has answered."""
-        started = time.monotonic()
-        before = self._oom_kills
-        cause = " and ".join(
-            f"stage {d.stub.triton_model} {d.why_killed or how_it_ended(d.exit_code, before)}"
-            for d in dead
-        )
-        if stubs.kept_by_triton - len(dead) >= self._settings.max_dead_stages:
-            raise _NeedsRestartError(f"{cause}, and Triton has not freed those that died before")
-        self._status.set_broken(cause, self._models_of(dead))
-        self._say(f"{cause}; loading it again …")
-        self._stopping.wait(max(self._pause_before(d.stub.triton_model) for d in dead))
-        reason = ""
-        for _ in range(_STAGE_ATTEMPTS):
-            if self._stopping.is_set() or triton.poll() is not None:
-                return  # The watch's next look sees that.
-            for stage in {d.stub.stage for d in dead}:
-                self._status.count_restart(stage)
-            try:
-                self._load_again(dead, stubs, triton)
-            except ModelControlError as error:
-                reason = f"{error}{self._out_of_memory()}"
-                dead += stubs.dead()
-                continue
-            self._status.set_whole()
-            self._say(f"the service is whole again after {time.monotonic() - started:.1f} s")
-            self._oom_kills = oom_kills()
-            return
-        raise _NeedsRestartError(f"{cause}, and cannot be loaded again: {reason}")
-
-    def _pause_before(self, triton_model: str) -> float:
-        # Of its own for each: another one's crashes are no reason to be down for longer.
-        backoff = self._stage_crashes.setdefault(triton_model, Backoff(self._settings))
-        return backoff.after_crash()
-
-    def _load_again(self, dead: list[DeadStub], stubs: StubWatch, triton: TritonProcess) -> None:
-        """Replace dead stubs.
-
-        Raises:
-            ModelControlError: a model cannot be loaded, or does not answer.
-            _NeedsRestartError: Triton hangs.
-        """
-        settings = self._settings
-        names = [d.stub.triton_model for d in dead]
-
-        def reload() -> None:
-            with connected(settings.triton_grpc_address) as control:
-                control.reload(names, settings.start_timeout_s)
-
-        pool = ThreadPoolExecutor(1, "triton-reload")
-        call = pool.submit(reload)
-        pool.shutdown(wait=False)
-        died_at = None
-        while not wait([call], _LOOK_INTERVAL_S).done:
-            if self._stopping.is_set() or triton.poll() is not None:
-                raise ModelControlError("Triton was stopped")
-            if died_at is None and stubs.has_dead(names):
-                died_at = time.monotonic()
-            if died_at is not None and time.monotonic() - died_at > _LOAD_ENDS_S:
-                raise _NeedsRestartError(f"{' and '.join(names)} died while it was loaded")
-        call.result()
-        for died in dead:
-            remove_regions(died.stub.region)
-        stubs.scan()
-        affected = self._models_of(dead)
-        for model in self._served:
-            if model.name in affected:
-                control_error = _answers(settings, model)
-                if control_error:
-                    raise ModelControlError(control_error)
-
-    def _models_of(self, dead: list[DeadStub]) -> tuple[str, ...]:
-        """Names of the served models that the stubs belong to."""
-        suffixes = {d.stub.triton_model.partition(".")[2] for d in dead}
-        return tuple(suffix.partition("~")[0] or self._settings.model for suffix in suffixes)
-
-    def _out_of_memory(self) -> str:
-        return " (out of memory)" if oom_kills() > self._oom_kills else ""
-
-
-def _answers(settings: Settings, model: ServedModel) -> str:
-    """Warm a model up; why it failed, or ""."""
-    from tritonclient.utils import InferenceServerException
-
-    try:
-        warm_up(settings.triton_grpc_address, model, settings.start_timeout_s)
-    except InferenceServerException as error:
-        return f"{model.name} does not answer: {error.message()}"
-    return ""
+            raise NeedsRestartError(f"tritonserver has not answered for {limit:g} s")
