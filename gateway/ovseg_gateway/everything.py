@@ -25,11 +25,12 @@ from ovseg.served_models import ENSEMBLE, EVERYTHING
 from ovseg.stage_reports import StageReports
 from ovseg_gateway.admission import Admission
 from ovseg_gateway.errors import InferenceFailedError, InferenceTimeoutError, OverloadedError
-from ovseg_gateway.inference import InferenceClient, array_input, image_input
+from ovseg_gateway.inference import InferenceClient
 from ovseg_gateway.models import ServedModels
 from ovseg_gateway.routes_to_replicas import route_headers
 from ovseg_gateway.single_flight import SingleFlight
 from ovseg_gateway.triton_errors import http_error
+from ovseg_gateway.triton_inputs import array_input, image_input
 
 Report = Callable[[int, int], None]
 """Takes the numbers of points done and of all points."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 from tritonclient.grpc import InferInput, InferRequestedOutput
-from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+from tritonclient.utils import InferenceServerException
 
 from ovseg.served_models import ENSEMBLE
 from ovseg.stage_reports import StageReports
@@ -24,6 +24,7 @@ from ovseg_gateway.prompt_tensors import PromptTensors
 from ovseg_gateway.routes_to_replicas import route_headers
 from ovseg_gateway.single_flight import SingleFlight
 from ovseg_gateway.triton_errors import http_error, status_of
+from ovseg_gateway.triton_inputs import array_input, image_input
 
 _LASTING = ("INVALID_ARGUMENT", "DEADLINE_EXCEEDED")
 """What is not explained by a model that was unloaded."""
@@ -284,13 +285,6 @@ class Segmenter:
             self._stage_reports.close()
 
 
-def image_input(image: bytes) -> InferInput:
-    """The tensor `image`, BYTES [1]."""
-    tensor = InferInput("image", [1], "BYTES")
-    tensor.set_data_from_numpy(np.array([image], dtype=np.object_))
-    return tensor
-
-
 def _inputs(question: Question) -> list[InferInput]:
     prompts = question.prompts
     arrays = {"point_coords": prompts.coords, "point_labels": prompts.labels}
@@ -299,10 +293,3 @@ def _inputs(question: Question) -> list[InferInput]:
     if question.multimask:
         arrays["multimask"] = np.array([True])
     return [image_input(question.image), *(array_input(*named) for named in arrays.items())]
-
-
-def array_input(name: str, array: npt.NDArray[Any]) -> InferInput:
-    """A tensor of numbers."""
-    tensor = InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
-    tensor.set_data_from_numpy(array)
-    return tensor
