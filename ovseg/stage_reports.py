@@ -91,5 +91,19 @@ class StageReports:
                 continue
 
 
+def embedding_was_cached(stage_seconds: Mapping[str, float]) -> bool | None:
+    """Whether an image's embedding came from Triton's cache; None if the stages did not say.
+
+    Preprocessing tells: the encoder runs for parts of a known image too, where everything in it is
+    asked for, and as a plan of Triton's TensorRT backend it reports nothing.
+
+    Args:
+        stage_seconds: as `StageReports.close_request` returns them.
+    """
+    if "prompt_decoder" not in stage_seconds:
+        return None
+    return "preprocess" not in stage_seconds
+
+
 def _address(gateway_id: int) -> bytes:
     return b"\0ovseg-stage-reports-%d" % gateway_id

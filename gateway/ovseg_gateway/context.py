@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from ovseg.logs import log_id_now, short_log_id
+from ovseg.stage_reports import embedding_was_cached
 
 PARTS_OF_STAGES = {
     "preprocess": "preprocess",
@@ -78,14 +79,14 @@ class RequestContext:
             log_id_now.set(self.short_log_id)
 
     def note_stages(
-        self, stage_seconds: Mapping[str, float], cache_hit: bool | None, waited_s: float | None
+        self, stage_seconds: Mapping[str, float], waited_s: float | None = None
     ) -> None:
         """Break the part "triton" down into what the stages say that they took, and the rest.
 
         The rest is "queue": waiting for a stage that works for somebody else, and passing tensors
         from stage to stage. "wait" is waiting for another request to have this image encoded.
         """
-        self.cache_hit = cache_hit
+        self.cache_hit = embedding_was_cached(stage_seconds)
         if waited_s is not None:
             self.durations["wait"] = waited_s
         if stage_seconds:

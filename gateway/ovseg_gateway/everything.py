@@ -69,13 +69,6 @@ class EverythingFound:
     stage_seconds: Mapping[str, float]
     """Seconds of each stage, as it said; empty where Triton is on another machine."""
 
-    @property
-    def cache_hit(self) -> bool | None:
-        """Whether the image's embedding was in Triton's cache; None if the stages did not say."""
-        if "prompt_decoder" not in self.stage_seconds:
-            return None
-        return "preprocess" not in self.stage_seconds
-
 
 class EverythingFinder:
     """Calls the Triton model `everything`, for one request at a time."""

@@ -122,7 +122,7 @@ async def _find(
     with context.measure("triton"):
         found = await gateway.recovery.run(find, image_id, parsed.model)
     gateway.readiness.note_success()
-    context.note_stages(found.stage_seconds, found.cache_hit, None)
+    context.note_stages(found.stage_seconds)
     return result_of(found, _mask_infos(found), gateway.references, image_id, image)
 
 

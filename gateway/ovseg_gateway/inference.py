@@ -16,7 +16,7 @@ from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
 from ovseg.served_models import ENSEMBLE
-from ovseg.stage_reports import StageReports
+from ovseg.stage_reports import StageReports, embedding_was_cached
 from ovseg_gateway.admission import Admission, Place
 from ovseg_gateway.errors import InferenceTimeoutError, UnavailableError
 from ovseg_gateway.models import ModelIndexClient, ServedModels
@@ -88,13 +88,6 @@ class Segmentation:
     """Seconds of each stage that ran, as it said; empty where Triton is on another machine."""
     waited_s: float | None
     """Seconds waited for another request to have the same image encoded; None: did not wait."""
-
-    @property
-    def cache_hit(self) -> bool | None:
-        """Whether the embedding came from Triton's cache; None if the stages did not say."""
-        if "prompt_decoder" not in self.stage_seconds:
-            return None
-        return "sam_encoder" not in self.stage_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +217,9 @@ class Segmenter:
         overlay = result.as_numpy("overlay") if "overlay" in call.outputs else None
         low_res = result.as_numpy("low_res_masks") if "low_res_masks" in call.outputs else None
         counts = result.as_numpy("counts")
-        found = Segmentation(
+        if embedding_was_cached(stage_seconds) is False:
+            self._single_flight.note_encoded(turn)
+        return Segmentation(
             counts=[text.decode("ascii") for text in counts.reshape(-1)],
             masks_per_prompt=counts.shape[1],
             size=(height, width),
@@ -234,9 +229,6 @@ class Segmenter:
             stage_seconds=stage_seconds,
             waited_s=turn.waited_s,
         )
-        if found.cache_hit is False:
-            self._single_flight.note_encoded(turn)
-        return found
 
     async def _infer(self, call: _Call) -> tuple[Any, Mapping[str, float]]:
         rest_s = call.deadline - time.monotonic()

@@ -117,7 +117,7 @@ async def _segment(
     with context.measure("triton"):
         found = await gateway.recovery.run(infer, image_id, parsed.model)
     gateway.readiness.note_success()
-    context.note_stages(found.stage_seconds, found.cache_hit, found.waited_s)
+    context.note_stages(found.stage_seconds, found.waited_s)
     kept_as: list[str | None] = [None] * len(found.counts)
     if found.low_res_masks is not None:
         kept_as = references.keep_masks(image_id, found.low_res_masks)

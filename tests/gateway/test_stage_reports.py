@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from ovseg_gateway.context import RequestContext
 
-from ovseg.stage_reports import StageReporter, StageReports
+from ovseg.stage_reports import StageReporter, StageReports, embedding_was_cached
 
 # https://www.w3.org/TR/server-timing/: metrics of a token and parameters, separated by commas.
 TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -69,15 +70,30 @@ def test_two_gateways_do_not_get_each_others_reports() -> None:
     theirs.close()
 
 
+@pytest.mark.parametrize(
+    ("stages", "was_cached"),
+    [
+        (("preprocess", "sam_encoder", "prompt_decoder"), False),
+        (("preprocess", "prompt_decoder"), False),  # Triton's TensorRT backend reports nothing.
+        (("prompt_decoder",), True),
+        (("sam_encoder", "prompt_decoder"), True),  # Encodes parts of a known image.
+        (("preprocess",), None),
+        ((), None),
+    ],
+)
+def test_preprocessing_tells_whether_an_embedding_was_cached(
+    stages: tuple[str, ...], was_cached: bool | None
+) -> None:
+    assert embedding_was_cached(dict.fromkeys(stages, 0.1)) is was_cached
+
+
 def context(**durations: float) -> RequestContext:
     return RequestContext(durations=dict(durations))
 
 
 def test_the_time_in_triton_is_broken_down_into_stages_and_the_rest() -> None:
     asked = context(json=0.001, triton=0.5)
-    asked.note_stages(
-        {"preprocess": 0.02, "sam_encoder": 0.3, "prompt_decoder": 0.1}, False, waited_s=None
-    )
+    asked.note_stages({"preprocess": 0.02, "sam_encoder": 0.3, "prompt_decoder": 0.1})
 
     header = asked.server_timing()
     assert HEADER.fullmatch(header)
@@ -92,7 +108,7 @@ def test_the_time_in_triton_is_broken_down_into_stages_and_the_rest() -> None:
 
 def test_a_cached_embedding_is_a_hit_and_has_no_encoder_time() -> None:
     asked = context(triton=0.5)
-    asked.note_stages({"prompt_decoder": 0.1, "postprocess": 0.01}, True, waited_s=0.2)
+    asked.note_stages({"prompt_decoder": 0.1, "postprocess": 0.01}, waited_s=0.2)
 
     header = asked.server_timing()
     assert "cache;desc=hit" in header
@@ -103,7 +119,7 @@ def test_a_cached_embedding_is_a_hit_and_has_no_encoder_time() -> None:
 
 def test_where_no_stage_reports_the_whole_call_is_one_part() -> None:
     asked = context(triton=0.5)
-    asked.note_stages({}, None, waited_s=None)
+    asked.note_stages({})
 
     assert "triton;dur=500.00" in asked.server_timing()
     assert "cache" not in asked.server_timing()
