@@ -20,7 +20,7 @@ float32 in another order flips some of them. Fidelity is judged on trained weigh
 
 def to_markdown(result: BenchmarkResult, plots: Sequence[str] = ()) -> str:
     """The document; `plots` are addresses of pictures relative to it."""
-    lines = [f"# {result.model}, {result.date[:10]}", "", _INTRODUCTION, ""]
+    lines = [f"# {result.title}, {result.date[:10]}", "", _INTRODUCTION, ""]
     lines += table(("", ""), result.machine.items())
     lines += [
         "",
@@ -30,7 +30,7 @@ def to_markdown(result: BenchmarkResult, plots: Sequence[str] = ()) -> str:
     lines += ["## Servers", "", *_servers(result), "", "## Latency, one client, ms", ""]
     lines += [*_latency(result), "", *_further_prompts(result)]
     lines += ["## Fidelity: IoU with our masks", "", *_fidelity(result), ""]
-    if "seeded" in result.model:
+    if result.seeded:
         lines += [_SEEDED, ""]
     if result.throughput:
         lines += ["## Throughput, one box a request", "", *_throughput(result), ""]

@@ -46,7 +46,7 @@ def _draw_latency(result: BenchmarkResult) -> Any:
     axes.invert_yaxis()
     axes.set_xscale("log")
     axes.set_xlabel("median latency, ms (logarithmic)")
-    axes.set_title(f"{result.model}: one client")
+    axes.set_title(f"{result.title}: one client")
     axes.legend()
     return figure
 
@@ -71,7 +71,7 @@ def _draw_throughput(result: BenchmarkResult) -> Any:
                 [quantile(item.milliseconds, 0.95) for item in answered],
                 "o-",
             )
-        rate.set_title(f"{result.model}: {mix}")
+        rate.set_title(f"{result.title}: {mix}")
         for axes in (rate, delay):
             axes.set_xscale("log", base=2)
             axes.set_yscale("log")

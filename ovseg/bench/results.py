@@ -73,12 +73,19 @@ class BenchmarkResult:
     machine: dict[str, str]
     versions: dict[str, str]
     options: dict[str, str]
+    seeded: bool = False
+    """Whether the weights are from a seed, not trained."""
     targets: list[TargetResult] = field(default_factory=list)
     latencies: list[Latency] = field(default_factory=list)
     fidelity: list[Fidelity] = field(default_factory=list)
     throughput: list[Throughput] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What could not be measured, and why."""
+
+    @property
+    def title(self) -> str:
+        """Of the document and its plots."""
+        return f"{self.model} (seeded weights)" if self.seeded else self.model
 
 
 def quantile(values: list[float], share: float) -> float | None:

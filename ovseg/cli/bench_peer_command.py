@@ -110,8 +110,7 @@ def peer(
         ModelNotInstalledError,
     ) as error:  # fmt: skip
         fail(str(error))
-    if seeded:
-        result.model = f"{name} (seeded weights)"
+    result.seeded = seeded
     typer.echo(write_documents(result, output, f"{result.date[:10]}-{name}"))
 
 
