@@ -91,7 +91,9 @@ class StageReplacer:
             for stage in {d.stub.stage for d in dead}:
                 self._status.count_restart(stage)
             try:
-                self._load_again(dead, stubs, triton, served)
+                self._load_again(dead, stubs, triton)
+                affected = self._models_of(dead)
+                self._check_answers([model for model in served if model.name in affected])
             except ModelControlError as error:
                 reason = f"{error}{self.out_of_memory()}"
                 dead += stubs.dead()
@@ -107,17 +109,11 @@ class StageReplacer:
         backoff = self._crashes.setdefault(triton_model, Backoff(self._settings))
         return backoff.after_crash()
 
-    def _load_again(
-        self,
-        dead: list[DeadStub],
-        stubs: StubWatch,
-        triton: TritonProcess,
-        served: Sequence[ServedModel],
-    ) -> None:
+    def _load_again(self, dead: list[DeadStub], stubs: StubWatch, triton: TritonProcess) -> None:
         """Replace dead stubs.
 
         Raises:
-            ModelControlError: a model cannot be loaded, or does not answer.
+            ModelControlError: a model cannot be loaded.
             NeedsRestartError: Triton hangs.
         """
         settings = self._settings
@@ -142,25 +138,24 @@ class StageReplacer:
         for died in dead:
             remove_regions(died.stub.region)
         stubs.scan()
-        affected = self._models_of(dead)
-        for model in served:
-            if model.name in affected:
-                control_error = _answers(settings, model)
-                if control_error:
-                    raise ModelControlError(control_error)
+
+    def _check_answers(self, models: Sequence[ServedModel]) -> None:
+        """Have every stage of these models answer.
+
+        Raises:
+            ModelControlError: one does not.
+        """
+        from tritonclient.utils import InferenceServerException
+
+        settings = self._settings
+        for model in models:
+            try:
+                warm_up(settings.triton_grpc_address, model, settings.start_timeout_s)
+            except InferenceServerException as error:
+                message = f"{model.name} does not answer: {error.message()}"
+                raise ModelControlError(message) from None
 
     def _models_of(self, dead: list[DeadStub]) -> tuple[str, ...]:
         """Names of the served models that the stubs belong to."""
         suffixes = {d.stub.triton_model.partition(".")[2] for d in dead}
         return tuple(suffix.partition("~")[0] or self._settings.model for suffix in suffixes)
-
-
-def _answers(settings: Settings, model: ServedModel) -> str:
-    """Warm a model up; why it failed, or ""."""
-    from tritonclient.utils import InferenceServerException
-
-    try:
-        warm_up(settings.triton_grpc_address, model, settings.start_timeout_s)
-    except InferenceServerException as error:
-        return f"{model.name} does not answer: {error.message()}"
-    return ""
