@@ -9,13 +9,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from loadtest.expected_masks import ExpectedMasks
+from loadtest.known_answer import KnownAnswer, pause_after
 from loadtest.soak.exchanges import JSON_HEADERS, Addresses, Exchange, post
 from ovseg.bench.workload import Request, make_photo, prompt_rows, unseen
-
-_COME_BACK_S = 0.5
-_QUESTION = "one box"
-"""The same prompt on the same picture always, so that there is one right answer."""
 
 
 class PhotoCallers:
@@ -33,20 +29,15 @@ class PhotoCallers:
         Raises:
             ValueError: the service does not answer.
         """
-        self.wrong: list[str] = []
-        """Masks other than those of the first answer."""
         self._addresses = addresses
         rows = prompt_rows("box", 1)
         self._bodies = [
             Request(unseen(make_photo()), "box", rows, picture=False).body() for _ in range(photos)
         ]
         self._numbers = [random.Random(seed * 1000 + k) for k in range(callers)]
-        self._expected: ExpectedMasks[str] = ExpectedMasks()
-        first = post(addresses, self._bodies[0])
-        if first.rles is None:
-            raise ValueError(f"no masks to compare with: {first.status} {first.message}")
-        masks = [dict(rle) for rle in first.rles]
-        self._expected.learn([_QUESTION], lambda _: masks)
+        self._answer = KnownAnswer(post(addresses, self._bodies[0]))
+        self.wrong = self._answer.wrong
+        """Masks other than those of the first answer."""
 
     def ask_each_once(self, photos: int | None = None) -> None:
         """Ask about all photos, or the first few, once."""
@@ -70,8 +61,7 @@ class PhotoCallers:
                 photo = self._numbers[caller].randrange(photos or len(self._bodies))
                 found = self._ask(caller, photo)
                 exchanges.append(found)
-                if found.status != 200:
-                    over.wait(float(found.headers.get("retry-after", _COME_BACK_S)))
+                over.wait(pause_after(found))
 
         threads = [threading.Thread(target=call, args=(k,)) for k in range(len(self._numbers))]
         for thread in threads:
@@ -86,9 +76,4 @@ class PhotoCallers:
     def _ask(self, caller: int, photo: int) -> Exchange:
         # The token is what nginx tells callers apart by; the gateways here ask for none.
         headers = {**JSON_HEADERS, "Authorization": f"Bearer caller-{caller}"}
-        found = post(self._addresses, self._bodies[photo], headers)
-        if found.status == 200:
-            problem = self._expected.problem(_QUESTION, found.rles or [])
-            if problem:
-                self.wrong.append(problem)
-        return found
+        return self._answer.checked(post(self._addresses, self._bodies[photo], headers))

@@ -12,16 +12,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from loadtest.expected_masks import ExpectedMasks
+from loadtest.known_answer import KnownAnswer, pause_after
 from loadtest.soak.exchanges import Addresses, Exchange, grpc, post
 from ovseg.bench.workload import Request, make_photo, prompt_rows, unseen
 
 READY_EVERY_S = 0.05
 _PROBE_EVERY_S = 0.1
-_COME_BACK_S = 0.5
-"""After a broken connection, or where Triton refuses."""
-_QUESTION = "one box"
-"""The same prompt on the same photo always, so that there is one right answer."""
 
 _KINDS = ((False, True), (True, True), (False, False))
 """Whether a request has an image that no server has seen, and wants a picture; in turn."""
@@ -56,21 +52,17 @@ class SteadyLoad:
         self.grpc_exchanges: list[Exchange] = []
         """Of Triton's."""
         self.looks: list[Look] = []
-        self.wrong: list[str] = []
-        """Masks other than those of the quiet service."""
         self._addresses = addresses
         self._photo = make_photo()
         self._rows = prompt_rows("box", 1)
-        self._expected: ExpectedMasks[str] = ExpectedMasks()
-        self._learn()
+        self._answer = KnownAnswer(self._post(is_new=False, picture=False))
+        self.wrong = self._answer.wrong
+        """Masks other than those of the quiet service."""
         self._numbers = itertools.count()
         self._over = threading.Event()
         self._threads = [
-            *(threading.Thread(target=self._call, args=(self._ask,)) for _ in range(callers)),
-            *(
-                threading.Thread(target=self._call, args=(self._ask_triton,))
-                for _ in range(grpc_callers)
-            ),
+            *(self._caller(self._ask, self.exchanges) for _ in range(callers)),
+            *(self._caller(self._ask_triton, self.grpc_exchanges) for _ in range(grpc_callers)),
             threading.Thread(target=self._look),
         ]
 
@@ -116,7 +108,7 @@ class SteadyLoad:
             Seconds since then; None: not in time.
         """
         while time.monotonic() - since < timeout_s:
-            probe = self._checked(self._post(is_new=True, picture=True))
+            probe = self._answer.checked(self._post(is_new=True, picture=True))
             ready = self._look_once()
             if probe.status == 200 and ready.status == 200:
                 return ready.ended - since
@@ -127,47 +119,27 @@ class SteadyLoad:
         """The gateway's callers' requests that were under way at some time in between."""
         return [e for e in list(self.exchanges) if e.ended >= start and e.sent <= end]
 
-    def _learn(self) -> None:
-        def ask(_: str) -> list[dict[str, object]]:
-            answer = self._post(is_new=False, picture=False)
-            if answer.rles is None:
-                raise ValueError(f"no masks to compare with: {answer.status} {answer.message}")
-            return [dict(rle) for rle in answer.rles]
+    def _caller(self, ask: Callable[[], Exchange], exchanges: list[Exchange]) -> threading.Thread:
+        def call() -> None:
+            while not self._over.is_set():
+                found = ask()
+                exchanges.append(found)
+                self._over.wait(pause_after(found))
 
-        self._expected.learn([_QUESTION], ask)
+        return threading.Thread(target=call)
 
-    def _call(self, ask: Callable[[], None]) -> None:
-        while not self._over.is_set():
-            ask()
-
-    def _ask(self) -> None:
+    def _ask(self) -> Exchange:
         is_new, picture = _KINDS[next(self._numbers) % len(_KINDS)]
-        found = self._checked(self._post(is_new, picture))
-        self.exchanges.append(found)
-        self._pause(found)
+        return self._answer.checked(self._post(is_new, picture))
 
-    def _ask_triton(self) -> None:
+    def _ask_triton(self) -> Exchange:
         is_new, picture = _KINDS[next(self._numbers) % len(_KINDS)]
         image = unseen(self._photo) if is_new else self._photo
-        found = self._checked(grpc(self._addresses, image, "box", self._rows, picture))
-        self.grpc_exchanges.append(found)
-        self._pause(found)
-
-    def _pause(self, last: Exchange) -> None:
-        """Who was refused comes back when he was told to; others at once."""
-        if last.status != 200:
-            self._over.wait(float(last.headers.get("retry-after", _COME_BACK_S)))
+        return self._answer.checked(grpc(self._addresses, image, "box", self._rows, picture))
 
     def _post(self, is_new: bool, picture: bool) -> Exchange:
         image = unseen(self._photo) if is_new else self._photo
         return post(self._addresses, Request(image, "box", self._rows, picture).body())
-
-    def _checked(self, found: Exchange) -> Exchange:
-        if found.status == 200:
-            problem = self._expected.problem(_QUESTION, found.rles or [])
-            if problem:
-                self.wrong.append(problem)
-        return found
 
     def _look(self) -> None:
         while not self._over.wait(READY_EVERY_S):
