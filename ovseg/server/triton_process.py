@@ -1,18 +1,14 @@
 """The real `tritonserver` of the nvidia-pytriton wheel, as a child process.
 
-Facts this relies on, found by measuring (nvidia-pytriton 0.7.0, tritonserver 2.51.0): the wheel's
-python backend lacks its stub executable, which lies elsewhere in the wheel; the stub ignores
-PYTHONPATH and takes its environment from the `python3` found first on PATH; with numpy 2 it passes
-empty tensors without any error.
+Found by measuring (nvidia-pytriton 0.7.0, tritonserver 2.51.0): the python backend's stubs ignore
+PYTHONPATH and take their environment from the `python3` found first on PATH.
 """
 
 from __future__ import annotations
 
 import compileall
-import importlib.util
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,8 +18,6 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-
-import numpy as np
 
 from ovseg.grpc_channel import RECONNECT_SOON
 from ovseg.served_models import JSON_MODEL
@@ -38,6 +32,7 @@ from ovseg.server.shared_memory import (
 )
 from ovseg.server.triton_admin import blank_argument, forget_secret, new_secret, restrictions
 from ovseg.server.triton_log import failure_cause, logged_error
+from ovseg.server.triton_wheel import check_numpy, find_wheel, link_python_backend
 from ovseg.settings import Settings
 from ovseg.stage_clock import FOLDER_VARIABLE
 
@@ -258,48 +253,3 @@ class TritonProcess:
         # would be faulted in anew: a pass over 3 MB took 3.7 ms of CPU instead of 0.2.)
         environment.setdefault("MALLOC_ARENA_MAX", "2")
         return environment
-
-
-def check_numpy() -> None:
-    """Refuse numpy 2, with which the embedded Triton silently loses tensors.
-
-    Raises:
-        ServerStartError: numpy is 2 or newer.
-    """
-    if int(np.__version__.split(".")[0]) >= 2:
-        raise ServerStartError(
-            f"numpy {np.__version__} is installed, but this Triton's python backend needs "
-            "numpy below 2: pip install 'numpy<2'"
-        )
-
-
-def find_wheel() -> Path:
-    """Folder of the installed `pytriton` package, which carries tritonserver.
-
-    Raises:
-        ServerStartError: the nvidia-pytriton wheel is not installed.
-    """
-    spec = importlib.util.find_spec("pytriton")
-    if spec is None or spec.origin is None:
-        raise ServerStartError("tritonserver is missing: pip install nvidia-pytriton")
-    return Path(spec.origin).parent
-
-
-def link_python_backend(wheel: Path, backends: Path) -> None:
-    """Make a backend directory whose python backend has this Python's stub.
-
-    The stub is a copy: Triton changes its mode when it starts, which only its owner may do.
-
-    Raises:
-        ServerStartError: the wheel has no stub for the running Python.
-    """
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    stub = wheel / "tritonserver/python_backend_stubs" / version / "triton_python_backend_stub"
-    if not stub.is_file():
-        raise ServerStartError(f"the nvidia-pytriton wheel has no stub for Python {version}")
-    python_backend = backends / "python"
-    python_backend.mkdir(parents=True)
-    source = wheel / "tritonserver/backends/python"
-    for file in (source / "libtriton_python.so", source / "triton_python_backend_utils.py"):
-        (python_backend / file.name).symlink_to(file)
-    shutil.copyfile(stub, python_backend / stub.name)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ovseg.server import triton_process
 from ovseg.server.errors import ServerStartError
 from ovseg.server.ports import free_ports
-from ovseg.server.triton_process import TritonProcess, link_python_backend
+from ovseg.server.triton_process import TritonProcess
+from ovseg.server.triton_wheel import check_numpy, link_python_backend
 from ovseg.settings import Settings
 
 
@@ -28,7 +28,7 @@ def settings_on_free_ports(**chosen: object) -> Settings:
 def test_numpy_2_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(np, "__version__", "2.4.6")
     with pytest.raises(ServerStartError, match=r"numpy 2.4.6 is installed.*needs numpy below 2"):
-        triton_process.check_numpy()
+        check_numpy()
 
 
 def test_a_python_without_a_stub_is_told(tmp_path: Path) -> None:
