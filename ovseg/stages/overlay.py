@@ -64,20 +64,14 @@ def _draw_mask(
         return
     window = np.s_[top : top + height, left : left + width]
     inside = by_rows[window]
-    tinted = cv2.LUT(picture[window], _tints(color))
+    # OpenCV fills, and mixes with a flat colour, many times faster than NumPy and than a table.
+    flat = np.empty((height, width, 3), np.uint8)
+    cv2.rectangle(flat, (0, 0), (width, height), color.tolist(), cv2.FILLED)
+    tinted = cv2.addWeighted(picture[window], 1 - MASK_OPACITY, flat, MASK_OPACITY, 0)
     cv2.copyTo(tinted, inside, picture[window])
     contours, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     # Not anti-aliased: that would cost more than all the rest.
     cv2.drawContours(picture, contours, -1, color.tolist(), line, offset=(left, top))
-
-
-def _tints(color: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """What each value of each channel becomes in a mask: uint8 [256, 1, 3]."""
-    values = np.arange(256)[:, None, None]
-    tints: NDArray[np.uint8] = np.rint(
-        (1 - MASK_OPACITY) * values + MASK_OPACITY * color.astype(float)
-    ).astype(np.uint8)
-    return tints
 
 
 def _draw_prompt(
