@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from ovseg.checkpoints.paddlex import install_paddlex_model
-from ovseg.server.service import Service, running_service
+from ovseg.server.service import Service
 from tests.bundled_model import copy_bundled_model
+from tests.shared_service import shared_service
 
 STANDIN_MODELS = Path(__file__).parent / "contract" / "data" / "standin_models"
 
@@ -21,7 +22,7 @@ def standin_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servic
     install_paddlex_model(
         [STANDIN_MODELS / "SAM-H_box", STANDIN_MODELS / "SAM-H_point"], model_dir, "SAM-H"
     )
-    with running_service({"OVSEG_MODEL_DIR": str(model_dir), "OVSEG_MODEL": "SAM-H"}) as service:
+    with shared_service({"OVSEG_MODEL_DIR": str(model_dir), "OVSEG_MODEL": "SAM-H"}) as service:
         yield service
 
 
@@ -29,7 +30,7 @@ def standin_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servic
 def mini_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The service with the bundled default model."""
     model_dir = copy_bundled_model(tmp_path_factory.mktemp("mini") / "models")
-    with running_service({"OVSEG_MODEL_DIR": str(model_dir), "OVSEG_MODEL": "sam_mini"}) as service:
+    with shared_service({"OVSEG_MODEL_DIR": str(model_dir), "OVSEG_MODEL": "sam_mini"}) as service:
         yield service
 
 

@@ -17,8 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from loadtest.soak.exchanges import Addresses, Exchange
 from loadtest.soak.processes import service_processes
-from ovseg.server.service import Service, running_service
+from ovseg.server.service import Service
 from tests.bundled_model import copy_bundled_model
+from tests.shared_service import shared_service
 
 PATIENCE_S = 90.0
 """Nothing that these tests wait for takes so long, however busy the machine is."""
@@ -102,12 +103,8 @@ def running_site(folder: Path, **settings: str) -> Iterator[Site]:
     if not (folder / "models").exists():
         copy_bundled_model(folder / "models")
     log = folder / "service.log"
-    with running_service(environment, log=log) as service:
+    with shared_service(environment, log) as service:
         yield Site(service, log)
-        # In order it would wait for what a test has broken: one does that, for all.
-        while service.process.poll() is None:
-            service.process.terminate()
-            time.sleep(0.3)
 
 
 def is_clear_refusal(exchange: Exchange) -> bool:

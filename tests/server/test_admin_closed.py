@@ -21,6 +21,7 @@ from ovseg.server.ports import free_ports
 from ovseg.server.service import Service, running_service
 from ovseg.server.triton_admin import ADMIN_HEADER, admin_client
 from ovseg.settings import EXAMPLE_PHOTO
+from tests.shared_service import shared_service
 
 STANDIN_BOX_MODEL = Path(__file__).parents[1] / "contract/data/standin_models/SAM-H_box"
 STAGE = "visualize"
@@ -47,7 +48,7 @@ def service(model_dir: Path, http_port: int) -> Iterator[Service]:
         "OVSEG_MODEL": "SAM-H_box",
         "OVSEG_TRITON_HTTP_PORT": str(http_port),
     }
-    with running_service(settings) as running:
+    with shared_service(settings) as running:
         yield running
 
 

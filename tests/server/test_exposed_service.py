@@ -18,10 +18,11 @@ from PIL import Image
 
 from ovseg.checkpoints.paddlex import install_paddlex_model
 from ovseg.private_folder import private_folder
-from ovseg.server.service import Service, running_service
+from ovseg.server.service import Service
 from ovseg.settings import EXAMPLE_PHOTO
 from ovseg.tokens import new_token, token_hash_entry
 from tests.server.exposed import Certificate, file_server, make_certificate
+from tests.shared_service import shared_service
 
 STANDIN_BOX_MODEL = Path(__file__).parents[1] / "contract/data/standin_models/SAM-H_box"
 PATH = "/open-vocabulary-segmentation"
@@ -50,7 +51,7 @@ def service(
         "OVSEG_URL_ALLOW_PRIVATE": "true",
         "OVSEG_LOG_LEVEL": "debug",
     }
-    with running_service(settings) as running:
+    with shared_service(settings) as running:
         yield running
 
 

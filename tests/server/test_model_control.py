@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from ovseg.checkpoints.paddlex import install_paddlex_model
-from ovseg.server.service import Service, running_service
+from ovseg.server.service import Service
+from tests.shared_service import shared_service
 
 DATA = Path(__file__).parents[1] / "contract" / "data"
 STANDIN_MODELS = DATA / "standin_models"
@@ -43,7 +44,7 @@ def service(model_dir: Path) -> Iterator[Service]:
         "OVSEG_MODEL": "SAM-H_box",
         "OVSEG_MODELS": "SAM-H_point",
     }
-    with running_service(settings) as running:
+    with shared_service(settings) as running:
         yield running
 
 
