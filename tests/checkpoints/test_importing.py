@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -47,13 +49,34 @@ def save_tiny(tmp_path: Path, tiny_state: State) -> Callable[[State], Path]:
     return save
 
 
-def test_writes_a_complete_model(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    lines: list[str] = []
+@dataclass(frozen=True)
+class Imported:
+    """What an import gave."""
+
+    model_dir: Path
+    manifest: ModelManifest
+    lines: list[str]
+
+
+@pytest.fixture(scope="module")
+def imported(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Imported:
+    """The tiny checkpoint as the model `mine`."""
+    model_dir, lines = tmp_path_factory.mktemp("imported"), []
     manifest = import_checkpoint(
-        tiny_checkpoint, "sam_tiny", tmp_path, name="mine", progress=lines.append
+        tiny_checkpoint, "sam_tiny", model_dir, name="mine", progress=lines.append
     )
-    folder = tmp_path / "mine"
-    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    return Imported(model_dir, manifest, lines)
+
+
+@pytest.fixture
+def model_dir(imported: Imported, tmp_path: Path) -> Path:
+    """A folder with the imported model `mine`, for a test to change."""
+    return Path(shutil.copytree(imported.model_dir, tmp_path / "models"))
+
+
+def test_writes_a_complete_model(imported: Imported) -> None:
+    manifest, folder = imported.manifest, imported.model_dir / "mine"
+    assert [path.name for path in imported.model_dir.iterdir()] == ["mine"]
     assert ModelManifest.load(folder) == manifest
     assert (manifest.name, manifest.variant, manifest.kind) == ("mine", "sam_tiny", "split")
     assert manifest.embedding_shape == (64, 64, 32)
@@ -66,7 +89,7 @@ def test_writes_a_complete_model(tiny_checkpoint: Path, tmp_path: Path) -> None:
     }
     for file in manifest.files:
         assert (folder / file.path).stat().st_size == file.size_bytes
-    assert lines
+    assert imported.lines
 
 
 def test_torch_and_safetensors_give_the_same_network(
@@ -144,11 +167,10 @@ def test_name_must_be_a_plain_folder_name(tiny_checkpoint: Path, tmp_path: Path,
 def test_failure_midway_keeps_the_installed_model(
     failure: BaseException,
     tiny_checkpoint: Path,
-    tmp_path: Path,
+    model_dir: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import_checkpoint(tiny_checkpoint, "sam_tiny", tmp_path)
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    before = {path: path.read_bytes() for path in model_dir.rglob("*") if path.is_file()}
 
     def save_half(_program: object, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
@@ -158,17 +180,16 @@ def test_failure_midway_keeps_the_installed_model(
 
     monkeypatch.setattr(importing, "save_program", save_half)
     with pytest.raises(type(failure)):
-        import_checkpoint(tiny_checkpoint, "sam_tiny", tmp_path)
-    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        import_checkpoint(tiny_checkpoint, "sam_tiny", model_dir, name="mine")
+    after = {path: path.read_bytes() for path in model_dir.rglob("*") if path.is_file()}
     assert after == before
 
 
-def test_replaces_an_installed_model(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    import_checkpoint(tiny_checkpoint, "sam_tiny", tmp_path)
-    (tmp_path / "sam_tiny" / "left-over").write_text("old")
-    import_checkpoint(tiny_checkpoint, "sam_tiny", tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["sam_tiny"]
-    assert not (tmp_path / "sam_tiny" / "left-over").exists()
+def test_replaces_an_installed_model(tiny_checkpoint: Path, model_dir: Path) -> None:
+    (model_dir / "mine" / "left-over").write_text("old")
+    import_checkpoint(tiny_checkpoint, "sam_tiny", model_dir, name="mine")
+    assert [path.name for path in model_dir.iterdir()] == ["mine"]
+    assert not (model_dir / "mine" / "left-over").exists()
 
 
 @pytest.mark.parametrize(

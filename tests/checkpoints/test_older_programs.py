@@ -20,14 +20,13 @@ NAMES = ("SAM-H_box", "SAM-H_point")
 
 
 @pytest.fixture(scope="module")
-def older_models(exported_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def older_models(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The models of `exported_model` in the older format."""
     folder = tmp_path_factory.mktemp("older")
-    subprocess.run(
-        [sys.executable, "-m", "tests.checkpoints.write_older_format", str(folder)],
-        check=True,
-        cwd=ROOT,
-    )
+    command = [sys.executable, "-m", "tests.checkpoints.write_older_format", str(folder)]
+    with subprocess.Popen(command, cwd=ROOT) as writer:
+        exported_model: Path = request.getfixturevalue("exported_model")  # Made meanwhile.
+    assert writer.returncode == 0
     for name in NAMES:
         shutil.copyfile(exported_model / name / "inference.yml", folder / name / "inference.yml")
         assert not (folder / name / "inference.json").exists()
