@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -11,45 +12,45 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
 from ovseg.checkpoints.paddlex import install_paddlex_model
 from ovseg.private_folder import private_folder
-from ovseg.server.ports import free_ports
-from ovseg.server.service import Service, running_service
+from ovseg.server.service import Service
 from ovseg.server.triton_admin import ADMIN_HEADER, admin_client
 from ovseg.settings import EXAMPLE_PHOTO
-from tests.shared_service import shared_service
+from tests.conftest import STANDIN_MODELS
 
-STANDIN_BOX_MODEL = Path(__file__).parents[1] / "contract/data/standin_models/SAM-H_box"
 STAGE = "visualize"
 GRPC_HEADER = f"triton-grpc-protocol-{ADMIN_HEADER}"
 
 
 @pytest.fixture(scope="module")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    for name in ("SAM-H_box", "another"):
-        install_paddlex_model([STANDIN_BOX_MODEL], folder, name)
-    return folder
+def service(standin_service: Service) -> Service:
+    return standin_service
 
 
 @pytest.fixture(scope="module")
-def http_port() -> int:
-    return free_ports(1)[0]
+def started_with(service: Service) -> dict[str, str]:
+    """The service's settings."""
+    return psutil.Process(service.process.pid).environ()
 
 
 @pytest.fixture(scope="module")
-def service(model_dir: Path, http_port: int) -> Iterator[Service]:
-    settings = {
-        "OVSEG_MODEL_DIR": str(model_dir),
-        "OVSEG_MODEL": "SAM-H_box",
-        "OVSEG_TRITON_HTTP_PORT": str(http_port),
-    }
-    with shared_service(settings) as running:
-        yield running
+def http_port(started_with: dict[str, str]) -> int:
+    return int(started_with["OVSEG_TRITON_HTTP_PORT"])
+
+
+@pytest.fixture(scope="module")
+def model_dir(started_with: dict[str, str]) -> Iterator[Path]:
+    """The service's models, with one that it does not serve: `another`."""
+    folder = Path(started_with["OVSEG_MODEL_DIR"])
+    install_paddlex_model([STANDIN_MODELS / "SAM-H_box"], folder, "another")
+    yield folder
+    shutil.rmtree(folder / "another")
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +137,7 @@ def test_the_user_who_started_it_loads_and_unloads(service: Service, model_dir: 
         assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(("command", "model"), [("load", "another"), ("unload", "SAM-H_box")])
+@pytest.mark.parametrize(("command", "model"), [("load", "another"), ("unload", "SAM-H")])
 def test_another_user_of_the_machine_cannot_load_or_unload(
     service: Service, model_dir: Path, tmp_path: Path, command: str, model: str
 ) -> None:
@@ -178,24 +179,6 @@ def test_the_secret_is_sent_to_no_other_machine(
             client.plugin()(request)
         sent.append(request.headers)
     assert sent == [{GRPC_HEADER: secret_file.read_text()}] * 2 + [{}]
-
-
-def test_a_setting_opens_chosen_protocols_and_the_secret_goes_when_the_server_stops(
-    model_dir: Path,
-) -> None:
-    settings = {
-        "OVSEG_MODEL_DIR": str(model_dir),
-        "OVSEG_MODEL": "SAM-H_box",
-        "OVSEG_TRITON_OPEN_PROTOCOLS": "shared-memory",
-    }
-    with running_service(settings) as service:
-        file = private_folder("admin") / service.grpc_address.rpartition(":")[2]
-        assert file.exists()
-        with triton.InferenceServerClient(service.grpc_address) as client:
-            assert len(client.get_system_shared_memory_status().regions) == 0
-            with pytest.raises(InferenceServerException, match="restricted"):
-                client.get_model_repository_index()
-    assert not file.exists()
 
 
 def ovseg(service: Service, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+import tritonclient.grpc as triton
 from ovseg_client import Client, ConnectionFailedError
 from PIL import Image
+from tritonclient.utils import InferenceServerException
 
 from ovseg.checkpoints.paddlex import install_paddlex_model
 from ovseg.private_folder import private_folder
@@ -50,6 +52,7 @@ def service(
         "OVSEG_TOKEN_HASHES": ENTRY,
         "OVSEG_URL_ALLOW_PRIVATE": "true",
         "OVSEG_LOG_LEVEL": "debug",
+        "OVSEG_TRITON_OPEN_PROTOCOLS": "shared-memory",
     }
     with shared_service(settings) as running:
         yield running
@@ -186,6 +189,13 @@ def test_no_secret_and_no_image_is_in_a_log(service: Service, http: httpx.Client
     for name, secret in secrets.items():
         assert secret not in gateway_log, name
         assert secret not in triton_log, name
+
+
+def test_a_setting_opens_chosen_protocols_and_no_others(service: Service) -> None:
+    with triton.InferenceServerClient(service.grpc_address) as client:
+        assert len(client.get_system_shared_memory_status().regions) == 0
+        with pytest.raises(InferenceServerException, match="restricted"):
+            client.get_model_repository_index()
 
 
 def test_libraries_log_warnings_only_whatever_the_level() -> None:

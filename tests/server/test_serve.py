@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ovseg.checkpoints.paddlex import install_paddlex_model
+from ovseg.private_folder import private_folder
 from ovseg.server.errors import ServerStartError
 from ovseg.server.service import running_service
 
@@ -63,12 +64,15 @@ def test_ctrl_c_stops_it_cleanly_and_nothing_is_left(model_dir: Path) -> None:
         children = processes_below(pid)
         assert len(children) >= 6  # tritonserver and the five stages
         assert shared_memory_of(pid)
+        secret = private_folder("admin") / service.grpc_address.rpartition(":")[2]
+        assert secret.exists()
         # A fused model: its decoder is the whole program.
         assert "engines  encoder none, decoder paddle fp32" in service.output_file.read_text()
         service.process.send_signal(signal.SIGINT)
         assert service.process.wait(30) == 0
     assert wait_until_gone(children)
     assert not shared_memory_of(pid)
+    assert not secret.exists()
 
 
 def test_a_killed_supervisor_takes_its_processes_with_it(model_dir: Path) -> None:
