@@ -41,10 +41,21 @@ export class Answers {
     const key = promptKey(object);
     const known = this.kept.get(key);
     if (known) return known;
-    if (this.underWay.has(key)) return this.underWay.get(key);
+    const underWay = this.underWay.get(key);
+    if (underWay) return underWay.isPatient ? underWay.asked : this.#join(underWay, object, options);
     const asked = this.#ask(object, key, options).finally(() => this.underWay.delete(key));
-    this.underWay.set(key, asked);
+    this.underWay.set(key, { asked, isPatient: options.patient });
     return asked;
+  }
+
+  async #join({ asked }, object, options) {
+    try {
+      return await asked;
+    } catch (error) {
+      // Whoever asked did not wait for a busy service.
+      if (!error.isBusy || !options.patient) throw error;
+      return this.find(object, options);
+    }
   }
 
   async #ask(object, key, options) {

@@ -14,6 +14,11 @@ export class ApiError extends Error {
     this.detail = detail;
     this.retryAfterS = retryAfterS;
   }
+
+  /** Whether the same may work a little later. */
+  get isBusy() {
+    return this.status === 429 || this.status === 503;
+  }
 }
 
 export class Service {
@@ -34,9 +39,8 @@ export class Service {
       try {
         return await this.#askOnce(fields, signal);
       } catch (error) {
-        const isBusy = error.status === 429 || error.status === 503;
         if (error.status === 401 && (await this.#newToken())) continue;
-        if (!isBusy || !patient || tries === MAX_TRIES || error.retryAfterS > MAX_WAIT_S) throw error;
+        if (!error.isBusy || !patient || tries === MAX_TRIES || error.retryAfterS > MAX_WAIT_S) throw error;
         await new Promise((resolve) => setTimeout(resolve, error.retryAfterS * 1000));
       }
     }
@@ -98,7 +102,7 @@ export class PictureSession {
   /** As `Service.ask`, about this picture. */
   async ask(fields, options) {
     // Nobody sends the picture while it is on its way already.
-    await this.first?.catch(() => {});
+    if (this.first) await this.first.catch(() => {});
     if (this.imageId !== null) {
       try {
         return await this.service.ask({ ...fields, imageId: this.imageId }, options);

@@ -3,16 +3,17 @@
 import { Answers, promptKey, shownIndex } from "./answers.js";
 import { PictureSession, Service } from "./api.js";
 import { Crosshair } from "./crosshair.js";
-import { byId } from "./dom.js";
+import { afterPaint, byId } from "./dom.js";
 import { drawExport, shownObjects, watchExport } from "./export.js";
 import { showHelp } from "./help.js";
 import { HoverPreview } from "./hover.js";
 import { watchKeys } from "./keyboard.js";
-import { language, switchLanguage, t, translatePage } from "./messages.js";
+import { t, watchLanguage } from "./messages.js";
+import { mode, watchModes } from "./mode.js";
 import { announce, askForToken, hideNotice, showError, showNotice, whileBusy } from "./notices.js";
-import { COLOURS, Objects } from "./objects.js";
+import { Objects } from "./objects.js";
 import { drawPanel, factsOf, nameOf } from "./panel.js";
-import { Picture, fetchSample, watchForPictures } from "./picture.js";
+import { Picture, watchForPictures, watchForSamples } from "./picture.js";
 import { watchPointers } from "./pointer.js";
 import { Scene } from "./scene.js";
 import { watchTheme } from "./theme_switch.js";
@@ -29,8 +30,8 @@ const hover = new HoverPreview(
   (object) => answers?.peek(object),
   (object, options) => answers.find(object, options),
   (preview) => {
+    if (preview || view.hover) scene.changed();
     view.hover = preview;
-    scene.changed();
   },
 );
 
@@ -39,12 +40,11 @@ let answers = null;
 let failed = new Set(); // Keys of prompts that got no answer since the last change.
 
 const view = {
-  mode: "add",
   hover: null,
   band: null, // The box that is being drawn.
 };
 
-const scene = new Scene(canvas, viewport, () => ({
+const scene = new Scene({ photo: byId("photo"), masks: canvas }, viewport, () => ({
   bitmap: picture?.bitmap,
   selectedId: objects.selectedId,
   objects: objects.list.filter(({ isVisible }) => isVisible).map(drawn),
@@ -60,11 +60,7 @@ function drawn(object) {
 
 function rubberBand() {
   const band = view.band ?? crosshair.band;
-  return band && { box: [band.x0, band.y0, band.x1, band.y1], colour: nextColour() };
-}
-
-function nextColour() {
-  return COLOURS[(objects.nextId - 1) % COLOURS.length];
+  return band && { box: [band.x0, band.y0, band.x1, band.y1], colour: objects.nextColour };
 }
 
 // Pictures
@@ -86,7 +82,11 @@ async function openPicture(file) {
   failed.clear();
   crosshair.hide();
   view.band = null;
-  const own = new Answers(new PictureSession(service, file), (times) => own === answers && timing.note(times));
+  const own = new Answers(new PictureSession(service, file), (times) => {
+    if (own !== answers) return;
+    timing.note(times);
+    afterPaint(() => timing.draw());
+  });
   answers = own;
   document.body.classList.add("has-picture");
   canvas.dataset.size = JSON.stringify([picture.width, picture.height]);
@@ -118,14 +118,20 @@ async function findMask(object) {
   try {
     const candidates = await whileBusy("busy.asking", () => own.find(object, { patient: true }));
     if (own !== answers) return;
-    const facts = factsOf(candidates[shownIndex(object, candidates)]);
-    announce(t("announce.mask", { name: nameOf(object), facts }));
+    // The mask is what somebody waits for; words and small pictures of it come after.
+    scene.changed();
+    afterPaint(() => {
+      if (own !== answers) return;
+      drawDetails();
+      const facts = factsOf(candidates[shownIndex(object, candidates)]);
+      announce(t("announce.mask", { name: nameOf(object), facts }));
+    });
   } catch (error) {
     if (own !== answers) return;
     failed.add(promptKey(object));
     showError(error);
+    draw();
   }
-  draw();
 }
 
 function mark(pixel, label) {
@@ -142,31 +148,34 @@ function newObject() {
   announce(t("announce.new"));
 }
 
-function preview(pixel, label) {
+function preview(pixel, label, isPressed = false) {
   const isWanted = byId("hover").checked && picture && answers.session.isHeld && pixel;
-  if (!isWanted || (label === 0 && !objects.selected)) hover.stop();
-  else hover.want(objects.withPoint({ ...pixel, label }));
+  if (!isWanted || (label === 0 && !objects.selected)) return hover.stop();
+  const object = objects.withPoint({ ...pixel, label });
+  if (isPressed) hover.press(object);
+  else hover.want(object);
+}
+
+function previewAt({ x, y, isBackground }, isPressed) {
+  crosshair.hide();
+  const isOff = mode === "box" || mode === "pan";
+  preview(isOff ? null : viewport.pixelAt(x, y), isBackground ? 0 : 1, isPressed);
 }
 
 // Drawing
 
 function draw() {
+  scene.changed();
+  drawDetails();
+}
+
+function drawDetails() {
   timing.draw();
   byId("undo").disabled = !objects.canUndo;
   byId("redo").disabled = !objects.canRedo;
-  scene.changed();
   if (!picture) return;
   drawPanel(objects, answers, picture, (object) => failed.has(promptKey(object)));
   drawExport(shownObjects(objects, answers));
-}
-
-function setMode(mode) {
-  view.mode = mode;
-  document.body.dataset.mode = mode;
-  for (const button of document.querySelectorAll("[data-mode]:is(button)")) {
-    button.setAttribute("aria-pressed", String(button.dataset.mode === mode));
-  }
-  hover.stop();
 }
 
 function moved() {
@@ -229,17 +238,14 @@ const keys = watchKeys(canvas, {
 });
 
 watchPointers(canvas, {
-  mode: () => view.mode,
+  mode: () => mode,
   isPanKeyDown: keys.isPanKeyDown,
   click: withPicture(({ x, y, isBackground }) => {
     const pixel = viewport.pixelAt(x, y);
     if (pixel) mark(pixel, isBackground ? 0 : 1);
   }),
-  hover: withPicture((place) => {
-    if (place) crosshair.hide();
-    const isOff = !place || view.mode === "box" || view.mode === "pan";
-    preview(isOff ? null : viewport.pixelAt(place.x, place.y), place?.isBackground ? 0 : 1);
-  }),
+  press: withPicture((place) => previewAt(place, true)),
+  hover: withPicture((place) => (place ? previewAt(place) : hover.stop())),
   boxing: withPicture((band) => {
     view.band = band && viewport.boxOf(band);
     scene.changed();
@@ -264,32 +270,11 @@ onClick("zoom-fit", fit);
 onClick("new-object", newObject);
 onClick("notice-close", hideNotice);
 onClick("help", showHelp);
-onClick("language", () => {
-  switchLanguage();
-  drawTexts();
-});
 byId("hover").addEventListener("change", () => hover.stop());
-for (const button of document.querySelectorAll("button[data-mode]")) {
-  button.addEventListener("click", () => setMode(button.dataset.mode));
-}
-for (const button of document.querySelectorAll("button[data-sample]")) {
-  button.addEventListener("click", async () => {
-    try {
-      await openPicture(await fetchSample(button.dataset.sample));
-    } catch (error) {
-      showNotice("error.sample", error.message);
-    }
-  });
-}
-
-function drawTexts() {
-  byId("language").textContent = language() === "zh" ? "English" : "中文";
-  byId("language").lang = language() === "zh" ? "en" : "zh-Hans";
-  draw();
-}
-
+watchModes(() => hover.stop());
 watchTheme(byId("theme"));
 watchForPictures(byId("file"), openPicture);
+watchForSamples(openPicture, (error) => showNotice("error.sample", error.message));
 watchExport(() => ({
   shown: shownObjects(objects, answers),
   selectedId: objects.selectedId,
@@ -300,7 +285,7 @@ new ResizeObserver(([{ contentRect: { width, height } }]) => {
   viewport.resize(width, height, 72);
   scene.changed();
 }).observe(canvas);
-canvas.addEventListener("focus", () => scene.changed());
-canvas.addEventListener("blur", () => scene.changed());
-translatePage();
-drawTexts();
+// Only the crosshair is drawn while the canvas has the focus.
+for (const event of ["focus", "blur"]) canvas.addEventListener(event, () => crosshair.pixel && scene.changed());
+watchLanguage(byId("language"), draw);
+draw();

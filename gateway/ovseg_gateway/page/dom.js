@@ -14,6 +14,11 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** Calls `action` after two frames, when what has been drawn by now is on the screen. */
+export function afterPaint(action) {
+  requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(action)));
+}
+
 /** One of the pictograms of index.html. */
 export function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");

@@ -1,6 +1,6 @@
 // Masks to take along: as PNG, as COCO JSON, and what they show cut out of the picture.
 
-import { drawMask } from "./scene.js";
+import { fillMask, strokeMask } from "./masks.js";
 
 /** White where the mask is, black elsewhere. */
 export function maskPng({ mask }) {
@@ -38,7 +38,11 @@ export async function overlayPng(shown, picture) {
     context.drawImage(bitmap, 0, 0);
     bitmap.close();
     const lineWidth = Math.max(picture.width, picture.height) / 400;
-    for (const { object, candidate } of shown) drawMask(context, candidate.outline, object.colour, 0.45, lineWidth);
+    for (const { object, candidate } of shown) {
+      const style = { colour: object.colour, opacity: 0.45, lineWidth };
+      fillMask(context, candidate.outline, style);
+      strokeMask(context, candidate.outline, style, 1);
+    }
   });
 }
 

@@ -1,5 +1,7 @@
 // What a click would select, shown before it: at most one request at a time, always the newest.
 
+import { promptKey } from "./answers.js";
+
 const PAUSE_S = 5; // After the service said that it is busy.
 
 export class HoverPreview {
@@ -25,6 +27,12 @@ export class HoverPreview {
     const candidates = this.peek(object);
     if (candidates) this.show({ object, candidates });
     else if (!this.#running) this.#ask();
+  }
+
+  /** The same when the button goes down: nothing is to wait for what another place would select. */
+  press(object) {
+    if (this.#running && promptKey(this.#asked) !== promptKey(object)) this.stop();
+    this.want(object);
   }
 
   /**

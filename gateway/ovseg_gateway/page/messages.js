@@ -20,8 +20,26 @@ export function has(key) {
   return key in en;
 }
 
+/**
+ * Says everything in the present language; the button turns English into Chinese and back.
+ * @param {() => void} changed is called after that.
+ */
+export function watchLanguage(button, changed) {
+  const put = () => {
+    translatePage();
+    button.textContent = current === "zh" ? "English" : "中文";
+    button.lang = current === "zh" ? "en" : "zh-Hans";
+  };
+  button.addEventListener("click", () => {
+    switchLanguage();
+    put();
+    changed();
+  });
+  put();
+}
+
 /** Puts the texts of the present language into all elements that name a key. */
-export function translatePage() {
+function translatePage() {
   document.documentElement.lang = current === "zh" ? "zh-Hans" : current;
   for (const element of document.querySelectorAll("[data-t]")) element.textContent = t(element.dataset.t);
   for (const element of document.querySelectorAll("[data-t-label]")) {
@@ -32,18 +50,13 @@ export function translatePage() {
 }
 
 /** English and Chinese take turns. */
-export function switchLanguage() {
+function switchLanguage() {
   current = current === "zh" ? "en" : "zh";
   try {
     localStorage.setItem(KEY, current);
   } catch {
     // Then it holds until the page is left.
   }
-  translatePage();
-}
-
-export function language() {
-  return current;
 }
 
 function chosen() {

@@ -1,7 +1,7 @@
 // The objects that somebody marks on one picture, with undo and redo. Objects are never changed:
 // every step makes new ones, so that a step back is just the list as it was.
 
-export const COLOURS = ["#5b6cff", "#ff7a3d", "#17b890", "#f2456e", "#b15bf0", "#f0b400", "#12a5e0", "#86b817"];
+const COLOURS = ["#5b6cff", "#ff7a3d", "#17b890", "#f2456e", "#b15bf0", "#f0b400", "#12a5e0", "#86b817"];
 
 export class Objects {
   /** @param {() => void} changed is called after every change. */
@@ -28,6 +28,11 @@ export class Objects {
 
   get canRedo() {
     return this.future.length > 0;
+  }
+
+  /** The colour of the object that comes next. */
+  get nextColour() {
+    return COLOURS[(this.nextId - 1) % COLOURS.length];
   }
 
   /** The selected object with one more point; a new object if none is selected. Not kept yet. */
@@ -89,9 +94,7 @@ export class Objects {
   }
 
   #fresh() {
-    const id = this.nextId;
-    const colour = COLOURS[(id - 1) % COLOURS.length];
-    return { id, colour, name: "", points: [], box: null, choice: null, isVisible: true };
+    return { id: this.nextId, colour: this.nextColour, name: "", points: [], box: null, choice: null, isVisible: true };
   }
 
   #keep(object) {

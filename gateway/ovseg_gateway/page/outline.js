@@ -13,8 +13,8 @@ const STEPS = [
 
 /**
  * Paths around a `Mask`, in pixels of its picture.
- * @returns {{area: Path2D, line: Path2D}} all of it, to be filled; and its lines without those
- *   around specks and pinholes, which would hide more than they show.
+ * @returns {{area: Path2D, line: Path2D, box: number[]}} all of it, to be filled; its lines without
+ *   those around specks and pinholes, which would hide more than they show; and the mask's box.
  */
 export function outlineOf(mask) {
   const { width, height, columns } = mask.sampled(MAX_SIDE);
@@ -28,7 +28,7 @@ export function outlineOf(mask) {
     addRounded(area, corners, scaleX, scaleY);
     if (lengthOf(corners) >= least) addRounded(line, corners, scaleX, scaleY);
   }
-  return { area, line };
+  return { area, line, box: mask.box };
 }
 
 /** The closed lines between pixels in the mask and others; each a list of its corners [x, y]. */
@@ -37,9 +37,11 @@ export function contours(width, height, columns) {
   const seen = new Uint8Array(columns.length); // Pixels whose upper edge is part of a contour.
   const found = [];
   for (let x = 0; x < width; x++) {
-    for (let y = 0; y < height; y++) {
-      const at = x * height + y;
-      if (columns[at] && !seen[at] && !isIn(x, y - 1)) found.push(follow(x, y, isIn, seen, height));
+    let above = 0;
+    for (let at = x * height, end = at + height; at < end; at++) {
+      const isUpperEdge = columns[at] > above;
+      above = columns[at];
+      if (isUpperEdge && !seen[at]) found.push(follow(x, at - x * height, isIn, seen, height));
     }
   }
   return found;
@@ -70,24 +72,37 @@ function ahead(step, side) {
 }
 
 function lengthOf(corners) {
-  return corners.reduce((sum, [x, y], k) => {
-    const [beforeX, beforeY] = corners.at(k - 1);
-    return sum + Math.abs(x - beforeX) + Math.abs(y - beforeY);
-  }, 0);
+  return corners.reduce((sum, corner, k) => sum + distance(corners.at(k - 1), corner), 0);
 }
 
 function addRounded(path, corners, scaleX, scaleY) {
-  const point = (from, to) => {
-    const length = Math.abs(to[0] - from[0]) + Math.abs(to[1] - from[1]);
-    const part = Math.min(0.5, ROUNDING / length);
-    return [(from[0] + (to[0] - from[0]) * part) * scaleX, (from[1] + (to[1] - from[1]) * part) * scaleY];
-  };
-  corners.forEach((corner, k) => {
-    const before = corners.at(k - 1);
-    const after = corners[(k + 1) % corners.length];
-    if (k === 0) path.moveTo(...point(corner, before));
-    else path.lineTo(...point(corner, before));
-    path.quadraticCurveTo(corner[0] * scaleX, corner[1] * scaleY, ...point(corner, after));
-  });
+  let before = corners.at(-1);
+  let length = distance(before, corners[0]);
+  const startAt = between(corners[0], before, length);
+  path.moveTo(startAt[0] * scaleX, startAt[1] * scaleY);
+  for (let k = 0; k < corners.length; k++) {
+    const corner = corners[k];
+    // Along a short edge one curve ends where the next begins.
+    if (k && length > 2 * ROUNDING) {
+      const from = between(corner, before, length);
+      path.lineTo(from[0] * scaleX, from[1] * scaleY);
+    }
+    const after = corners[k + 1] ?? corners[0];
+    length = distance(corner, after);
+    const to = between(corner, after, length);
+    path.quadraticCurveTo(corner[0] * scaleX, corner[1] * scaleY, to[0] * scaleX, to[1] * scaleY);
+    before = corner;
+  }
   path.closePath();
+}
+
+/** Of two corners, which differ in one coordinate. */
+function distance([x0, y0], [x1, y1]) {
+  return Math.abs(x1 - x0) + Math.abs(y1 - y0);
+}
+
+/** Where the rounding of the corner `from` ends on its edge towards `to`. */
+function between(from, to, length) {
+  const part = Math.min(0.5, ROUNDING / length);
+  return [from[0] + (to[0] - from[0]) * part, from[1] + (to[1] - from[1]) * part];
 }

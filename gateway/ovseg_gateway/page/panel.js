@@ -2,8 +2,8 @@
 
 import { shownIndex } from "./answers.js";
 import { byId, icon, make } from "./dom.js";
+import { fillMask, strokeMask } from "./masks.js";
 import { t } from "./messages.js";
-import { drawMask } from "./scene.js";
 
 const THUMB = { width: 92, height: 69 };
 
@@ -126,7 +126,9 @@ function thumbOf(candidate, colour, picture) {
   context.translate((canvas.width - width * scale) / 2, (canvas.height - height * scale) / 2);
   context.scale(scale, scale);
   context.drawImage(picture.small, 0, 0, width, height);
-  drawMask(context, candidate.outline, colour, 0.55, density / scale);
+  const style = { colour, opacity: 0.55, lineWidth: 1 };
+  fillMask(context, candidate.outline, style);
+  strokeMask(context, candidate.outline, style, density / scale);
   thumbs.set(candidate, canvas);
   return canvas;
 }

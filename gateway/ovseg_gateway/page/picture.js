@@ -72,8 +72,14 @@ export function watchForPictures(input, take) {
   });
 }
 
-/** @returns {Promise<File>} one of the bundled pictures. */
-export async function fetchSample(url) {
+/** Calls `take(file)` for every bundled picture that is chosen, `fail(error)` if it does not come. */
+export function watchForSamples(take, fail) {
+  for (const button of document.querySelectorAll("button[data-sample]")) {
+    button.addEventListener("click", () => fetchSample(button.dataset.sample).then(take, fail));
+  }
+}
+
+async function fetchSample(url) {
   const response = await fetch(url);
   if (!response.ok) throw new Error(`HTTP ${response.status}`);
   const blob = await response.blob();

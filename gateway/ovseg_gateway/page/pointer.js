@@ -5,7 +5,7 @@ const ZOOM_PER_PX = 0.0018;
 
 /**
  * @param {HTMLCanvasElement} canvas
- * @param {object} handlers click({x, y, isBackground}), hover({x, y, isBackground} | null), boxing({x0, …} | null),
+ * @param {object} handlers press and click({x, y, isBackground}), hover({x, y, isBackground} | null), boxing({x0, …} | null),
  *   box({x0, y0, x1, y1}), pan(dx, dy), zoom(factor, x, y), mode(): string, isPanKeyDown(): boolean.
  *   Coordinates are CSS pixels of the canvas.
  */
@@ -17,6 +17,9 @@ export function watchPointers(canvas, handlers) {
     const frame = canvas.getBoundingClientRect();
     return { x: event.clientX - frame.left, y: event.clientY - frame.top };
   };
+
+  const marksBackground = (event) =>
+    event.button === 2 || event.altKey || event.ctrlKey || handlers.mode() === "remove";
 
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
@@ -30,15 +33,16 @@ export function watchPointers(canvas, handlers) {
       gesture = pans ? "pan" : "maybe click";
       if (event.button === 1) event.preventDefault(); // The browser's own scrolling.
     }
-    handlers.hover(null);
+    const isPress = gesture === "maybe click" && event.pointerType !== "touch"; // A finger may want to pinch.
+    if (isPress) handlers.press({ ...place, isBackground: marksBackground(event) });
+    else handlers.hover(null);
   });
 
   canvas.addEventListener("pointermove", (event) => {
     const place = placeOf(event);
     const pointer = down.get(event.pointerId);
     if (!pointer) {
-      const isBackground = event.altKey || handlers.mode() === "remove";
-      if (event.pointerType !== "touch") handlers.hover({ ...place, isBackground });
+      if (event.pointerType !== "touch") handlers.hover({ ...place, isBackground: marksBackground(event) });
       return;
     }
     const before = pointer.now;
@@ -50,7 +54,10 @@ export function watchPointers(canvas, handlers) {
     const { start } = pointer;
     if (gesture === "maybe click" && !(event.buttons & 2)) {
       const far = Math.hypot(place.x - start.x, place.y - start.y);
-      if (far > (DRAG_PX[event.pointerType] ?? 5)) gesture = "box";
+      if (far > (DRAG_PX[event.pointerType] ?? 5)) {
+        gesture = "box";
+        handlers.hover(null);
+      }
     }
     if (gesture === "box") handlers.boxing({ x0: start.x, y0: start.y, x1: place.x, y1: place.y });
     if (gesture === "pan") handlers.pan(place.x - before.x, place.y - before.y);
@@ -67,8 +74,7 @@ export function watchPointers(canvas, handlers) {
       if (!isCancelled) handlers.box({ x0: start.x, y0: start.y, x1: now.x, y1: now.y });
     }
     if (gesture === "maybe click" && !isCancelled && handlers.mode() !== "box") {
-      const isOther = event.button === 2 || event.altKey || event.ctrlKey;
-      handlers.click({ ...start, isBackground: isOther || handlers.mode() === "remove" });
+      handlers.click({ ...start, isBackground: marksBackground(event) });
     }
     // The finger that is still down after a pinch does nothing more.
     gesture = down.size ? "over" : null;

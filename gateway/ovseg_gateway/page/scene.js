@@ -1,14 +1,19 @@
 // Draws the picture, the masks and what marks them.
 
+import { Layer, PhotoLayer } from "./layers.js";
+import { DrawnMasks } from "./masks.js";
+
 const FILL = 0.45;
 const HOVER_FILL = 0.25;
 
-/** A canvas that is drawn anew, at most once a frame, when something has changed. */
+/** Canvases that are drawn anew, at most once a frame, when something has changed. */
 export class Scene {
   /** @param {() => object} describe what is to be drawn now; see `#draw`. */
-  constructor(canvas, viewport, describe) {
-    this.canvas = canvas;
-    this.context = canvas.getContext("2d");
+  constructor({ photo, masks }, viewport, describe) {
+    this.photo = new PhotoLayer(photo);
+    this.masks = new Layer(masks);
+    this.context = this.masks.context;
+    this.drawnMasks = new DrawnMasks();
     this.viewport = viewport;
     this.describe = describe;
     this.isAsked = false;
@@ -24,33 +29,21 @@ export class Scene {
   }
 
   #draw({ bitmap, objects, hover, rubberBand, crosshair, selectedId }) {
-    const { context, canvas, viewport } = this;
+    const { context, viewport } = this;
     const density = window.devicePixelRatio || 1;
-    const [width, height] = [viewport.canvas.width * density, viewport.canvas.height * density];
-    if (canvas.width !== Math.round(width) || canvas.height !== Math.round(height)) {
-      canvas.width = Math.round(width);
-      canvas.height = Math.round(height);
-    }
-    context.setTransform(density, 0, 0, density, 0, 0);
-    context.clearRect(0, 0, viewport.canvas.width, viewport.canvas.height);
+    this.photo.draw(bitmap, viewport, density);
+    this.masks.begin(viewport, density);
     if (!bitmap) return;
 
-    context.save();
-    context.translate(viewport.x, viewport.y);
-    context.scale(viewport.scale, viewport.scale);
-    context.imageSmoothingEnabled = viewport.scale < 4;
-    context.imageSmoothingQuality = "high";
-    context.drawImage(bitmap, 0, 0, viewport.picture.width, viewport.picture.height);
-    const unit = 1 / viewport.scale;
     for (const { outline, colour, id } of objects) {
-      if (outline) drawMask(context, outline, colour, FILL, unit * (id === selectedId ? 2.5 : 1.5));
+      const lineWidth = id === selectedId ? 2.5 : 1.5;
+      if (outline) this.#drawMask(density, outline, { colour, opacity: FILL, lineWidth });
     }
     if (hover?.outline) {
-      context.setLineDash([5 * unit, 4 * unit]);
-      drawMask(context, hover.outline, hover.colour, HOVER_FILL, unit);
-      context.setLineDash([]);
+      const { outline, colour } = hover;
+      this.#drawMask(density, outline, { colour, opacity: HOVER_FILL, lineWidth: 1, dash: [5, 4] });
     }
-    context.restore();
+    if (this.drawnMasks.endFrame()) this.changed();
 
     for (const { points, box, colour, id, outline } of objects) {
       const isMarked = id === selectedId || !outline; // The others show their masks alone.
@@ -59,6 +52,13 @@ export class Scene {
     }
     if (rubberBand) this.#drawBox(rubberBand.box, rubberBand.colour);
     if (crosshair) this.#drawCrosshair(crosshair);
+  }
+
+  #drawMask(density, outline, style) {
+    this.context.save();
+    this.context.resetTransform();
+    this.drawnMasks.draw(this.context, this.viewport, density, outline, style);
+    this.context.restore();
   }
 
   #drawBox([x0, y0, x1, y1], colour) {
@@ -111,20 +111,4 @@ export class Scene {
     context.stroke();
     context.lineCap = "butt";
   }
-}
-
-/** Fills and strokes a mask; the context is in pixels of the picture. */
-export function drawMask(context, outline, colour, opacity, lineWidth) {
-  context.globalAlpha = opacity;
-  context.fillStyle = colour;
-  context.fill(outline.area, "evenodd");
-  context.globalAlpha = 0.9;
-  context.lineJoin = "round";
-  context.strokeStyle = "#fff";
-  context.lineWidth = lineWidth * 1.8;
-  context.stroke(outline.line);
-  context.globalAlpha = 1;
-  context.strokeStyle = colour;
-  context.lineWidth = lineWidth;
-  context.stroke(outline.line);
 }

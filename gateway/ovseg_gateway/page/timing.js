@@ -26,6 +26,7 @@ export class TimingStrip {
     this.draw();
   }
 
+  /** Drawn with the next `draw`. */
   note(timing) {
     const parts = partsOf(timing);
     if (timing.encoder !== undefined) {
@@ -37,7 +38,6 @@ export class TimingStrip {
     }
     if (timing.decoder !== undefined) this.prompt = parts.prompt;
     this.answers.push(parts);
-    this.draw();
   }
 
   draw() {
