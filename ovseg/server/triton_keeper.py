@@ -193,7 +193,7 @@ class TritonKeeper:
         Raises:
             NeedsRestartError: tritonserver must be started anew.
         """
-        stubs = StubWatch(triton.pid, triton.clock_folder, self._settings.hang_timeout_s)
+        stubs = StubWatch(triton.pid, triton.clock_folder, self._settings.is_hanging_after_s)
         with Heartbeat(self._settings.triton_grpc_address) as heartbeat:
             while not self._stopping.wait(LOOK_INTERVAL_S):
                 self._check_server(triton, heartbeat)
@@ -209,7 +209,7 @@ class TritonKeeper:
     def _check_server(self, triton: TritonProcess, heartbeat: Heartbeat) -> None:
         if triton.poll() is not None:
             raise NeedsRestartError(triton.end_cause())
-        limit = self._settings.hang_timeout_s
+        limit = self._settings.is_hanging_after_s
         state = process_state(triton.pid)
         if state and state.letter == "T":
             if heartbeat.silent_s > 2.0:

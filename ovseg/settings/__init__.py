@@ -71,6 +71,11 @@ class Settings(
         "text", description="Lines for people, or one JSON object a line."
     )
 
+    @property
+    def is_hanging_after_s(self) -> float:
+        """`hang_timeout_s`, or what follows from the time that requests are given."""
+        return self.hang_timeout_s or 2 * self.request_timeout_s
+
     @classmethod
     def settings_customise_sources(
         cls,

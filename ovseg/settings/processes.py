@@ -29,10 +29,10 @@ class ProcessSettings(BaseModel, frozen=True):
     restart_backoff_limit_s: PositiveFloat = Field(
         10.0, description="Longest pause before a restart."
     )
-    hang_timeout_s: PositiveFloat = Field(
-        120.0,
+    hang_timeout_s: PositiveFloat | None = Field(
+        None,
         description="A stage that works on one request for longer, or a tritonserver that does not "
-        "answer for so long, is killed and restarted.",
+        "answer for so long, is killed and restarted; if not set, twice `OVSEG_REQUEST_TIMEOUT_S`.",
     )
     max_dead_stages: PositiveInt = Field(
         16,

@@ -16,7 +16,7 @@ import pytest
 
 from ovseg.server.child_process import process_state
 from ovseg.server.stubs import DeadStub, StubWatch
-from ovseg.settings import PROJECT_ROOT
+from ovseg.settings import PROJECT_ROOT, Settings
 from ovseg.stage_clock import FOLDER_VARIABLE, busy_s
 
 PARENT = "import subprocess, sys, time; subprocess.Popen(sys.argv[1:]); time.sleep(600)"
@@ -158,3 +158,8 @@ def test_a_stub_that_died_unseen_is_noticed(triton: psutil.Process, watch_of: Wa
     assert watch.dead() == []
     assert not watch.has_unknown_dead  # Triton may be about to wait for it.
     wait_until(lambda: watch.dead() == [] and watch.has_unknown_dead)
+
+
+def test_a_stage_hangs_after_twice_the_time_that_requests_are_given_unless_set() -> None:
+    assert Settings(request_timeout_s=600).is_hanging_after_s == 1200
+    assert Settings(request_timeout_s=600, hang_timeout_s=5).is_hanging_after_s == 5
