@@ -9,6 +9,7 @@ float32.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,13 +21,17 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
 
-SEGMENT_CELLS = 16
-SEGMENT_PIXELS = 512
+# At most, whichever is less. Smaller tiles are more, larger ones hold more that is no outline.
+SEGMENT_CELLS = 12
+SEGMENT_PIXELS = 48
 # Tiles are computed together as long as their pixels stay in a core's cache.
 BATCH_PIXELS = 1 << 16
 
 ROUNDING_ERROR = 4e-6
 """Of `TwoStep.nearly_within`, as a share of the largest cell; about four times the worst case."""
+
+CERTAINLY_NOT_ZERO = np.float32(1e-30)
+"""A product of four weights and a smaller logit could be 0 in float32."""
 
 
 @dataclass(frozen=True)
@@ -173,12 +178,10 @@ class TwoStepAxis:
 
 def _cut(first_cell: Indices, last_cell: Indices) -> Segments:
     """Segments of output positions, of which each reads these cells at most."""
-    n_out = len(first_cell)
-    is_start = np.zeros(n_out, np.bool_)
-    is_start[np.searchsorted(first_cell, np.arange(0, first_cell[-1] + 1, SEGMENT_CELLS))] = True
-    is_start[::SEGMENT_PIXELS] = True
-    start = np.flatnonzero(is_start)
-    stop = np.append(start[1:], n_out)
+    n_out, n_cells = len(first_cell), int(last_cell[-1]) + 1
+    length = min(SEGMENT_PIXELS, math.ceil(n_out * SEGMENT_CELLS / n_cells))
+    start = np.arange(0, n_out, length)
+    stop = np.minimum(start + length, n_out)
     return Segments(start, stop, first_cell[start], last_cell[stop - 1] + 1)
 
 
@@ -275,8 +278,8 @@ class TwoStep:
         logits: Floats = (
             columns.weights[column_segments] @ cells @ rows.weights[row_segments].transpose(0, 2, 1)
         )
-        error: Floats = np.float32(ROUNDING_ERROR) * np.abs(cells).max(axis=(1, 2))
-        return logits, error
+        error = np.float32(ROUNDING_ERROR) * np.abs(cells).max(axis=(1, 2))
+        return logits, np.maximum(error, CERTAINLY_NOT_ZERO)
 
 
 def _blend(image: Floats, rows: Axis, columns: Axis) -> Floats:

@@ -15,12 +15,9 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from ovseg.stages.image import input_size_of
-from ovseg.stages.interpolation import TwoStep
+from ovseg.stages.interpolation import CERTAINLY_NOT_ZERO, TwoStep
 
 Floats = NDArray[np.float32]
-
-# A product of four weights and a logit smaller than this could be 0 in float32.
-_CERTAINLY_POSITIVE = np.float32(1e-30)
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ def upsample_region(low_res_mask: Floats, two_step: TwoStep) -> Region:
     right = int(columns.start[used_columns.max()]) + columns.size
     bits = np.zeros((right - left, bottom - top + 2), np.bool_)
 
-    is_full = count_in_tiles(low_res_mask > _CERTAINLY_POSITIVE, two_step) == two_step.cell_counts
+    is_full = count_in_tiles(low_res_mask > CERTAINLY_NOT_ZERO, two_step) == two_step.cell_counts
     row_segments, column_segments = two_step.rows.segments, two_step.columns.segments
     for i, j in np.argwhere(is_full).tolist():
         bits[
