@@ -11,15 +11,13 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ovseg.engines.choosing import open_engine
 from ovseg.manifest import ModelManifest
 from ovseg.settings import Settings
 from ovseg.stages.encoder import load_image_encoder
 from ovseg.stages.image import decode_image, resize_longest_side
 from ovseg.stages.masks import decode_rle, low_res_masks_to_rle
-from ovseg.stages.prompt_decoder import SamPromptDecoder
+from ovseg.stages.prompt_decoder import load_prompt_decoder
 from ovseg.stages.prompts import BOTTOM_RIGHT, TOP_LEFT, Prompts
 
 BOXES_PER_PHOTO = 48
@@ -42,38 +40,23 @@ def main() -> None:
     options = parser.parse_args()
 
     settings = Settings(model=options.model.name, model_dir=options.model.parent)
-    manifest = ModelManifest.load(options.model)
-    encoder = load_image_encoder(settings)
-    decoder = SamPromptDecoder(
-        *(
-            open_engine(options.model / name, settings, manifest)
-            for name in ("prompt_decoder", "mask_encoder")
-        )
-    )
+    side = ModelManifest.load(options.model).input_size
+    encoder, decoder = load_image_encoder(settings), load_prompt_decoder(settings)
     random = np.random.default_rng(0)
     same, ious = 0, []
     for photo in options.photos:
         image = decode_image(photo.read_bytes(), settings.max_image_pixels)
         size = (image.shape[0], image.shape[1])
-        pixels, input_size = resize_longest_side(image, manifest.input_size)
+        pixels, input_size = resize_longest_side(image, side)
         embedding = encoder.encode(pixels[None], np.array([input_size], np.int32))
         boxes = random_boxes(random, input_size)
-
-        def counts(
-            embedding: NDArray[np.float32],
-            boxes: Prompts = boxes,
-            size: tuple[int, int] = size,
-        ) -> list[bytes]:
-            low_res_masks, _ = decoder.decode(embedding, boxes, None, multimask=False)
-            rle: list[bytes] = low_res_masks_to_rle(low_res_masks, manifest.input_size, size)[
-                :, 0
-            ].tolist()
-            return rle
-
-        halved = embedding.astype(np.float16).astype(np.float32)
-        for exact, rounded in zip(counts(embedding), counts(halved), strict=True):
-            same += exact == rounded
-            mask, other = decode_rle(exact, size), decode_rle(rounded, size)
+        exact, rounded = (
+            low_res_masks_to_rle(decoder.decode(kept, boxes, None, multimask=False)[0], side, size)
+            for kept in (embedding, embedding.astype(np.float16).astype(np.float32))
+        )
+        same += int((exact == rounded).sum())
+        for counts, others in zip(exact.flat, rounded.flat, strict=True):
+            mask, other = decode_rle(counts, size), decode_rle(others, size)
             if (mask | other).any():
                 ious.append((mask & other).sum() / (mask | other).sum())
     print(
