@@ -14,8 +14,6 @@ from contextvars import ContextVar
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.orjson import OrjsonFormatter
 
-from ovseg.settings import Settings
-
 LOG_ID_LIMIT = 128
 """Characters of a log id in log lines and in Triton; an answer echoes all of it."""
 
@@ -64,8 +62,13 @@ class TextFormatter(logging.Formatter):
         return printable(super().formatMessage(record) + "".join(fields))
 
 
-def configure_logging(settings: Settings) -> None:
-    """Send this process's log to standard error, in the form and from the level of the settings."""
+def configure_logging(level_name: str, form: str) -> None:
+    """Send this process's log to standard error.
+
+    Args:
+        level_name: the setting `log_level`: what is less is left out.
+        form: the setting `log_format`, "text" or "json".
+    """
     handler = logging.StreamHandler()
     handler.addFilter(LogIdFilter())
     handler.setFormatter(
@@ -74,12 +77,12 @@ def configure_logging(settings: Settings) -> None:
             style="{",
             rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
         )
-        if settings.log_format == "json"
+        if form == "json"
         else TextFormatter()
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    level = logging.getLevelName(settings.log_level.upper())
+    level = logging.getLevelName(level_name.upper())
     # Libraries say more than is anybody's business: httpx logs the URLs that it fetches, with their
     # passwords, and Pillow at level debug what is written in image files.
     root.setLevel(max(level, logging.WARNING))

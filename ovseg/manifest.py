@@ -22,7 +22,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ovseg.settings import EngineName, PrecisionName
+from ovseg.engine_names import EngineName, PrecisionName
 
 MANIFEST_FILE_NAME = "model.json"
 

@@ -12,15 +12,31 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Protocol
 
+from ovseg.engine_names import EngineName, PrecisionName
 from ovseg.engines import Engine, EngineError
 from ovseg.manifest import EngineCheck, ModelManifest, ProgramPart, part_of
-from ovseg.settings import EngineName, PrecisionName, Settings
 
 _LOG = logging.getLogger(__name__)
 
 REFERENCE: tuple[EngineName, PrecisionName] = ("paddle", "fp32")
 """What the others are compared with; what runs a model that was never checked."""
+
+
+class EngineSettings(Protocol):
+    """What is said of engines by `Settings`, and by the `StageSettings` made of them."""
+
+    @property
+    def model_folder(self) -> Path: ...
+    @property
+    def engine(self) -> EngineName: ...
+    @property
+    def precision(self) -> PrecisionName: ...
+    @property
+    def decoder_precision(self) -> PrecisionName: ...
+    @property
+    def threads(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -34,7 +50,7 @@ class EngineChoice:
         return f"{self.engine} {self.precision}"
 
 
-def open_engine(program_folder: Path, settings: Settings, manifest: ModelManifest) -> Engine:
+def open_engine(program_folder: Path, settings: EngineSettings, manifest: ModelManifest) -> Engine:
     """Load a program of an installed model with the engine that is chosen for it.
 
     Args:
@@ -72,7 +88,9 @@ def load_engine(program_folder: Path, choice: EngineChoice, threads: int) -> Eng
     return _OPENERS[choice.engine](program_folder, threads, choice.precision)
 
 
-def choose_engine(part: ProgramPart, settings: Settings, manifest: ModelManifest) -> EngineChoice:
+def choose_engine(
+    part: ProgramPart, settings: EngineSettings, manifest: ModelManifest
+) -> EngineChoice:
     """What to load a part of a model with.
 
     A setting that is not `auto` decides; then what the model was imported with; then the fastest

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ovseg.engine_names import PrecisionName
 from ovseg.engines import Array, EngineError, first_line
 from ovseg.engines.artefacts import ONNX_FILE_NAME, require_files
-from ovseg.settings import PrecisionName
 
 # Matrices with fewer elements stay as they are: they cost nothing, and are often sensitive.
 SMALLEST_COMPRESSED = 4096

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ovseg.engine_names import PrecisionName
 from ovseg.engines import EngineError
-from ovseg.settings import PrecisionName
 
 PLAN_FOLDER_NAME = "tensorrt"
 PLAN_FILE_NAME = "model.plan"

@@ -72,7 +72,7 @@ def main() -> None:
     ready_pipe = int(sys.argv[2])
     status = StatusReader(Path(sys.argv[3])) if len(sys.argv) > 3 else None
     settings = get_settings()
-    configure_logging(settings)
+    configure_logging(settings.log_level, settings.log_format)
     draining = Draining(settings.drain_delay_s, settings.drain_timeout_s)
     app = create_app(settings, status=status, draining=draining)
     config = uvicorn.Config(

@@ -35,6 +35,7 @@ from ovseg.server.triton_log import failure_cause, logged_error
 from ovseg.server.triton_wheel import check_numpy, find_wheel, link_python_backend
 from ovseg.settings import Settings
 from ovseg.stage_clock import FOLDER_VARIABLE
+from ovseg.stages.settings import VARIABLE, StageSettings
 
 LOG_FILE_NAME = "triton.log"
 STOP_TIMEOUT_S = 15.0
@@ -235,6 +236,7 @@ class TritonProcess:
         for name, value in self._settings.model_dump(mode="json", exclude_none=True).items():
             # The stages read the very settings of this process, not what it inherited.
             environment[f"OVSEG_{name.upper()}"] = str(value)
+        environment[VARIABLE] = StageSettings.of(self._settings).to_json()
         environment[FOLDER_VARIABLE] = str(self.clock_folder)
         environment.pop("OVSEG_TOKEN_HASHES", None)  # The gateway's business alone.
         python_bin = Path(sys.executable).parent

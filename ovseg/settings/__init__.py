@@ -20,14 +20,16 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from ovseg.engine_names import EngineName, PrecisionName
 from ovseg.settings.access import AccessSettings
 from ovseg.settings.cpus import available_cpus
 from ovseg.settings.image_urls import ImageUrlSettings
-from ovseg.settings.limits import IMAGE_FORMATS, LimitSettings
-from ovseg.settings.models import BUNDLED_MODEL, EngineName, ModelSettings, PrecisionName
+from ovseg.settings.limits import LimitSettings
+from ovseg.settings.models import BUNDLED_MODEL, ModelSettings
 from ovseg.settings.overload import OverloadSettings
 from ovseg.settings.paths import EXAMPLE_PHOTO, PROJECT_ROOT
 from ovseg.settings.processes import ProcessSettings
+from ovseg.stages.image_formats import IMAGE_FORMATS
 
 __all__ = [
     "BUNDLED_MODEL",

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, field_validator
 
 from ovseg.settings.comma_lists import listed
-
-IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-"""What an image file may be, in Pillow's names."""
+from ovseg.stages.image_formats import IMAGE_FORMATS
 
 
 class LimitSettings(BaseModel, frozen=True):

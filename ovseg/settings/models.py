@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, Field, PositiveInt, field_validator
 
+from ovseg.engine_names import EngineName, PrecisionName
 from ovseg.settings.comma_lists import listed
 from ovseg.settings.cpus import available_cpus
 from ovseg.settings.paths import PROJECT_ROOT
 
 BUNDLED_MODEL = "sam_mini"
-
-EngineName = Literal["auto", "openvino", "paddle", "onnxruntime", "tensorrt"]
-PrecisionName = Literal["auto", "fp32", "bf16", "int8", "fp16"]
 
 
 class ModelSettings(BaseModel, frozen=True):

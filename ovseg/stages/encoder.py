@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovseg.engines import Engine
-from ovseg.engines.choosing import open_engine
+from ovseg.engines.choosing import EngineSettings, open_engine
 from ovseg.manifest import ModelManifest
-from ovseg.settings import Settings
 
 
 class ImageEncoder(Protocol):
@@ -84,7 +83,7 @@ class CutImageEncoder:
         return np.concatenate(embeddings).astype(np.float32, copy=False)
 
 
-def load_image_encoder(settings: Settings) -> ImageEncoder:
+def load_image_encoder(settings: EngineSettings) -> ImageEncoder:
     """The encoder of the model that the settings name.
 
     Raises:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from ovseg.settings import IMAGE_FORMATS
 from ovseg.stages.errors import InvalidInputError
+from ovseg.stages.image_formats import IMAGE_FORMATS
 from ovseg.stages.image_guards import ends_early, refusal_of_header
 
 MAX_SIDE = 65_535

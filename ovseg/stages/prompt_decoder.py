@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovseg.engines import Engine
-from ovseg.engines.choosing import open_engine
+from ovseg.engines.choosing import EngineSettings, open_engine
 from ovseg.manifest import ModelManifest, PromptKind
-from ovseg.settings import Settings
 from ovseg.stages.errors import InvalidInputError
 from ovseg.stages.prompts import BOTTOM_RIGHT, FOREGROUND, TOP_LEFT, Prompts
 
@@ -168,7 +167,7 @@ def _parts(count: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, count))
 
 
-def load_prompt_decoder(settings: Settings) -> PromptDecoder:
+def load_prompt_decoder(settings: EngineSettings) -> PromptDecoder:
     """The prompt decoder of the model that the settings name.
 
     Raises:

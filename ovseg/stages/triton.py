@@ -12,16 +12,17 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ovseg.logs import configure_logging, log_id_now, short_log_id
-from ovseg.settings import Settings
 from ovseg.stage_clock import StageClock
 from ovseg.stage_reports import StageReporter
 from ovseg.stages.errors import InvalidInputError
+from ovseg.stages.settings import StageSettings
 
 Array = NDArray[Any]
 
@@ -54,17 +55,17 @@ class TritonModel(ABC):
         """Triton's hook: load the stage, or raise with the reason in the message."""
         self._name = args["model_name"]
         # A further model's stages are named `<stage>.<model>`.
-        settings = Settings()
-        configure_logging(settings)
+        settings = StageSettings.handed_down()
+        configure_logging(settings.log_level, settings.log_format)
         parameters = json.loads(args["model_config"]).get("parameters", {})
         self.parameters = {name: value["string_value"] for name, value in parameters.items()}
         # A set that serves another model than the default names it in its configuration.
         if model := self.parameters.get("model"):
-            settings = settings.model_copy(update={"model": model})
+            settings = replace(settings, model=model)
         self.load(settings)
 
     @abstractmethod
-    def load(self, settings: Settings) -> None:
+    def load(self, settings: StageSettings) -> None:
         """Prepare whatever requests need."""
 
     def error_of(self, error: Exception) -> Any:

@@ -202,8 +202,7 @@ def test_libraries_log_warnings_only_whatever_the_level() -> None:
     script = (
         "import logging\n"
         "from ovseg.logs import configure_logging\n"
-        "from ovseg.settings import Settings\n"
-        "configure_logging(Settings(log_level='debug'))\n"
+        "configure_logging('debug', 'text')\n"
         "logging.getLogger('httpx').info('GET http://user:password@host')\n"
         "logging.getLogger('PIL.TiffImagePlugin').debug('ImageDescription')\n"
         "logging.getLogger('httpx').warning('a warning')\n"

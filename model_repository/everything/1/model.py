@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from ovseg.manifest import ModelManifest
-from ovseg.settings import Settings
 from ovseg.stages.errors import InvalidInputError
 from ovseg.stages.everything.called_stages import CalledStages
 from ovseg.stages.everything.generate import find_everything
 from ovseg.stages.everything.parameters import EverythingParameters
 from ovseg.stages.everything.tensors import tensors_of
+from ovseg.stages.settings import StageSettings
 from ovseg.stages.triton import Array
 from ovseg.stages.triton_streaming import StreamingModel, TritonCaller
 
@@ -18,7 +18,7 @@ from ovseg.stages.triton_streaming import StreamingModel, TritonCaller
 class TritonPythonModel(StreamingModel):
     """Runs `find_everything` over the other stages of its model."""
 
-    def load(self, settings: Settings) -> None:
+    def load(self, settings: StageSettings) -> None:
         self._settings = settings
         self._manifest = ModelManifest.load(settings.model_folder)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ovseg.settings import Settings
+from ovseg.stages.settings import StageSettings
 from ovseg.stages.triton import Array, StageModel
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ class TritonPythonModel(StageModel):
 
     works_alone = False
 
-    def load(self, settings: Settings) -> None:
-        self._settings = settings
+    def load(self, settings: StageSettings) -> None:
+        """Nothing: requests find all they need."""
 
     @cached_property
     def _gateway(self) -> InProcessGateway:
@@ -28,7 +28,9 @@ class TritonPythonModel(StageModel):
         # others would wait for when Triton starts.
         from ovseg_gateway.in_process import InProcessGateway
 
-        return InProcessGateway(self._settings)
+        from ovseg.settings import get_settings
+
+        return InProcessGateway(get_settings())
 
     def run(self, inputs: dict[str, Array], wanted: set[str]) -> dict[str, Array]:
         answer = self._gateway.answer(inputs["input"].item())

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from ovseg.manifest import ModelManifest
-from ovseg.settings import Settings
 from ovseg.stages.image import decode_image, resize_longest_side
+from ovseg.stages.settings import StageSettings
 from ovseg.stages.triton import Array, StageModel
 
 
 class TritonPythonModel(StageModel):
     """Runs `decode_image` and `resize_longest_side`."""
 
-    def load(self, settings: Settings) -> None:
+    def load(self, settings: StageSettings) -> None:
         self._settings = settings
         self._side = ModelManifest.load(settings.model_folder).input_size
 

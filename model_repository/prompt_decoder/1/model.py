@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from ovseg.manifest import ModelManifest
-from ovseg.settings import Settings
 from ovseg.stages.prompt_decoder import check_mask_input, load_prompt_decoder
 from ovseg.stages.prompts import Prompts
+from ovseg.stages.settings import StageSettings
 from ovseg.stages.triton import Array, StageModel
 
 
 class TritonPythonModel(StageModel):
     """Runs `PromptDecoder.decode` on checked prompts in the model's input frame."""
 
-    def load(self, settings: Settings) -> None:
+    def load(self, settings: StageSettings) -> None:
         self._settings = settings
         self._side = ModelManifest.load(settings.model_folder).input_size
         self._decoder = load_prompt_decoder(settings)

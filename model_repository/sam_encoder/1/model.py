@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from ovseg.settings import Settings
 from ovseg.stages.encoder import load_image_encoder
+from ovseg.stages.settings import StageSettings
 from ovseg.stages.triton import Array, StageModel
 
 
 class TritonPythonModel(StageModel):
     """Runs `ImageEncoder.encode`."""
 
-    def load(self, settings: Settings) -> None:
+    def load(self, settings: StageSettings) -> None:
         self._encoder = load_image_encoder(settings)
 
     def run(self, inputs: dict[str, Array], wanted: set[str]) -> dict[str, Array]:

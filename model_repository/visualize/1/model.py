@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from ovseg.settings import Settings
 from ovseg.stages.image import decode_image
 from ovseg.stages.overlay import draw_best_masks, encode_jpeg
 from ovseg.stages.prompts import Prompts
+from ovseg.stages.settings import StageSettings
 from ovseg.stages.triton import Array, StageModel
 
 
 class TritonPythonModel(StageModel):
     """Runs `draw_best_masks` and `encode_jpeg`."""
 
-    def load(self, settings: Settings) -> None:
+    def load(self, settings: StageSettings) -> None:
         self._settings = settings
 
     def run(self, inputs: dict[str, Array], wanted: set[str]) -> dict[str, Array]:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ovseg.settings import Settings
 from ovseg.stages.everything.candidates import Candidates
 from ovseg.stages.everything.crops import Crop
 from ovseg.stages.image import decode_image, resize_longest_side
 from ovseg.stages.prompts import FOREGROUND
+from ovseg.stages.settings import StageSettings
 from ovseg.stages.triton_streaming import TritonCaller
 
 Floats = NDArray[np.float32]
@@ -22,7 +22,7 @@ class CalledStages:
     """`ImageModels` over Triton."""
 
     def __init__(
-        self, image: NDArray[Any], caller: TritonCaller, settings: Settings, side: int
+        self, image: NDArray[Any], caller: TritonCaller, settings: StageSettings, side: int
     ) -> None:
         """Nothing is called yet.
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ovseg.settings import Settings
 from ovseg.stages.errors import InvalidInputError
+from ovseg.stages.settings import StageSettings
 
 MAX_CROP_LAYERS = 3
 MAX_STABILITY_OFFSET = 100.0
@@ -60,7 +60,7 @@ class EverythingParameters:
 
     @classmethod
     def from_tensors(
-        cls, tensors: Mapping[str, NDArray[Any]], settings: Settings
+        cls, tensors: Mapping[str, NDArray[Any]], settings: StageSettings
     ) -> EverythingParameters:
         """Those that a request has; defaults for the others.
 
