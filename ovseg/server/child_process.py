@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 # Of /proc/PID/stat, counted behind the command's name: proc(5).
 _STATE, _START_TIME, _EXIT_CODE = 0, 19, 49
 
@@ -67,3 +69,22 @@ def die_with_parent() -> None:
     Runs in the child between fork and exec.
     """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def adopt_orphans() -> None:
+    """From now on this process is the parent of all below it whose own parent has ended.
+
+    In a container without an init, where it is process 1, it is that anyway.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def wait_for_group(group: int, timeout_s: float) -> None:
+    """Wait until no child of ours is left in a process group, adopted ones included."""
+    deadline = time.monotonic() + timeout_s
+    try:
+        while time.monotonic() < deadline:
+            if os.waitpid(-group, os.WNOHANG) == (0, 0):
+                time.sleep(0.01)
+    except ChildProcessError:
+        pass

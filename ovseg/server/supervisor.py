@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Literal
 
 from ovseg.served_models import JSON_MODEL
+from ovseg.server.child_process import adopt_orphans
 from ovseg.server.exposure import exposure_warnings
 from ovseg.server.gateway_workers import GatewayWorkers
 from ovseg.server.model_sets import STAGES
@@ -54,6 +55,7 @@ def serve(settings: Settings, part: Part, say: Say, announce: Callable[[float], 
     """
     for warning in exposure_warnings(settings, part):
         say(warning)
+    adopt_orphans()
     with _Signals() as signals, tempfile.TemporaryDirectory(prefix="ovseg-") as folder:
         return _Supervisor(settings, part, say, announce, signals, Path(folder)).run()
 

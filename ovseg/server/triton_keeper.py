@@ -205,6 +205,8 @@ class TritonKeeper:
                 elif any(model.is_default for model in heartbeat.served):
                     self._served = heartbeat.served
                     self._further = [model.name for model in self._served if not model.is_default]
+        if stubs.kept_by_triton:
+            triton.kill()  # It would wait for the requests that ended with them.
 
     def _check_server(self, triton: TritonProcess, heartbeat: Heartbeat) -> None:
         if triton.poll() is not None:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ovseg.grpc_channel import RECONNECT_SOON
 from ovseg.served_models import JSON_MODEL
-from ovseg.server.child_process import die_with_parent, how_it_ended, oom_kills
+from ovseg.server.child_process import die_with_parent, how_it_ended, oom_kills, wait_for_group
 from ovseg.server.errors import ServerStartError
 from ovseg.server.model_sets import TRITON_MODELS, rendered_repository
 from ovseg.server.ports import check_port_free
@@ -39,6 +39,11 @@ from ovseg.stages.settings import VARIABLE, StageSettings
 
 LOG_FILE_NAME = "triton.log"
 STOP_TIMEOUT_S = 15.0
+_UNLOADING = "All models are stopped, unloading models"
+"""What it logs when it is about to end and no request is under way: it fails those that come then.
+"""
+_LAST_ANSWERS_S = 0.2
+"""For its last answers to leave."""
 _FIRST_LOG_TIMEOUT_S = 10.0
 _LOG_LINE = re.compile(rb"^[IWE]\d{4} ", re.MULTILINE)
 
@@ -146,17 +151,26 @@ class TritonProcess:
                 if (code := self.poll()) is not None:
                     error = TritonKilledError if code < 0 else ServerStartError
                     raise error(self.end_cause())
+                if cause := self._load_failure():
+                    self.kill()  # It would unload the others first.
+                    raise ServerStartError(f"tritonserver cannot load its models: {cause}")
                 try:
                     if client.is_server_ready(client_timeout=1.0):
                         return
                 except triton.InferenceServerException:
                     pass  # Not listening yet.
                 if time.monotonic() > deadline:
+                    self.kill()
                     raise ServerStartError(
                         f"tritonserver is not ready after {self._settings.start_timeout_s:g} s "
                         f"(OVSEG_START_TIMEOUT_S): {self._failure_cause()}"
                     )
                 time.sleep(0.05)
+
+    def _load_failure(self) -> str:
+        """Why it is about to end, as far as it has told."""
+        log = self._log()
+        return logged_error(log) if _UNLOADING in log else ""
 
     def _failure_cause(self) -> str:
         if not self.log_file.exists():
@@ -167,18 +181,35 @@ class TritonProcess:
         return self.log_file.read_text("utf-8", "replace") if self.log_file.exists() else ""
 
     def stop(self) -> None:
-        """Stop the server and its stubs, and clean up; may be called more than once."""
+        """Stop the server and its stubs, and clean up; may be called more than once.
+
+        What is under way in it ends first. Then it is killed: to unload its models in order takes
+        it some 4 s more, which are of use to nobody.
+        """
         if self._process is not None:
             if self._process.poll() is None:
-                self._process.send_signal(signal.SIGTERM)
-                with suppress(subprocess.TimeoutExpired):
-                    self._process.wait(STOP_TIMEOUT_S)
+                self._finish(self._process)
             self.kill()
             self._process.wait()
+            # Who starts another one now needs the memory that the stubs have.
+            wait_for_group(self._process.pid, STOP_TIMEOUT_S)
         if self._admin_secret:
             forget_secret(self._settings.grpc_port)
         remove_regions(self._shm_prefix)
         self._run_directory.cleanup()
+
+    def _finish(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        with self.log_file.open("rb") as log:
+            log.seek(0, os.SEEK_END)
+            process.send_signal(signal.SIGTERM)
+            logged = b""
+            while process.poll() is None and time.monotonic() < deadline:
+                logged += log.read()
+                if _UNLOADING.encode() in logged:
+                    time.sleep(_LAST_ANSWERS_S)
+                    return
+                time.sleep(0.01)
 
     def kill(self) -> None:
         """Kill the server and all its stubs at once; `stop` cleans up. Any thread may call this."""
