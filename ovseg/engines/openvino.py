@@ -10,20 +10,25 @@ import numpy as np
 
 from ovseg.engine_names import PrecisionName
 from ovseg.engines import Array, EngineError, first_line
-from ovseg.engines.artefacts import ONNX_FILE_NAME, require_files
+from ovseg.engines.artefacts import ONNX_FILE_NAME, PARAMETERS_FILE_NAME, require_files
+from ovseg.engines.mapped_files import release_pages
 
 # Matrices with fewer elements stay as they are: they cost nothing, and are often sensitive.
 SMALLEST_COMPRESSED = 4096
 
 
 def import_openvino() -> Any:
-    """The module `openvino`, without its telemetry: importing it would report to its makers.
+    """The module `openvino`, without what it can do without.
+
+    Its telemetry would report to its makers, and its model converter, which nothing here uses,
+    takes half of the time of the import.
 
     Raises:
         EngineError: it is not installed.
     """
     # Every use is behind `except ImportError`, with a stub that does nothing.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    for part in ("openvino_telemetry", "openvino.tools.ovc"):
+        sys.modules.setdefault(part, None)  # type: ignore[arg-type]
     try:
         import openvino
     except ImportError:
@@ -76,6 +81,9 @@ class OpenVinoEngine:
             raise EngineError(
                 f"OpenVINO cannot load {program_folder}: {first_line(error)}"
             ) from None
+        # OpenVINO has its own copies of the large matrices now, laid out for its products, and
+        # keeps the file that they came from mapped.
+        release_pages(program_folder / PARAMETERS_FILE_NAME)
         self._request = compiled.create_infer_request()
         # A tensor may have further names, of what the graph makes of it without a change.
         self._inputs = frozenset(tensor.node.friendly_name for tensor in compiled.inputs)
