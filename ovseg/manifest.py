@@ -20,7 +20,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import msgspec
 
 from ovseg.engine_names import EngineName, PrecisionName
 
@@ -44,10 +44,8 @@ class ObsoleteModelError(ModelNotInstalledError):
     """The model was installed by a version of ovseg whose programs were others."""
 
 
-class ArtefactFile(BaseModel):
+class ArtefactFile(msgspec.Struct, frozen=True, kw_only=True):
     """One file of an installed model, relative to the model's folder."""
-
-    model_config = ConfigDict(frozen=True)
 
     path: str
     size_bytes: int
@@ -63,10 +61,8 @@ def part_of(program_name: str) -> ProgramPart:
     return "encoder" if program_name == "encoder" else "decoder"
 
 
-class EngineCheck(BaseModel):
+class EngineCheck(msgspec.Struct, frozen=True, kw_only=True):
     """How one engine did in a model's self-check, on the machine where it was installed."""
-
-    model_config = ConfigDict(frozen=True)
 
     part: ProgramPart
     engine: EngineName
@@ -83,7 +79,7 @@ class EngineCheck(BaseModel):
     """Of one image or one prompt, median."""
 
 
-class ModelManifest(BaseModel):
+class ModelManifest(msgspec.Struct, frozen=True, kw_only=True):
     """Facts about an installed model.
 
     `split` models run an image encoder once per image and a prompt decoder per request.
@@ -92,8 +88,6 @@ class ModelManifest(BaseModel):
     `cut` models are fused models that were cut in two at the image embedding: one encoder, and a
     decoder for each kind of prompt.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     variant: str
@@ -121,8 +115,8 @@ class ModelManifest(BaseModel):
     source_checksum: Literal["known", "first use"] | None = None
     """What a download was compared with: a checksum known before, or the first one seen here."""
     files: tuple[ArtefactFile, ...] = ()
-    programs_version: int = PROGRAMS_VERSION
-    """Of its programs; absent from manifests of version 1."""
+    programs_version: int = 1
+    """Of a split model's programs; absent from manifests of version 1."""
     engine: EngineName = "auto"
     """What to run the programs with, unless the setting `OVSEG_ENGINE` names an engine."""
     precision: PrecisionName = "auto"
@@ -147,22 +141,18 @@ class ModelManifest(BaseModel):
         """
         path = model_folder / MANIFEST_FILE_NAME
         try:
-            manifest = cls.model_validate_json(path.read_bytes())
+            manifest = msgspec.json.decode(path.read_bytes(), type=cls)
         except FileNotFoundError:
             raise ModelNotInstalledError(
                 f"no model is installed at {model_folder} (no {MANIFEST_FILE_NAME}); "
                 f"install it with `ovseg import CHECKPOINT --name {model_folder.name}`, or see "
                 "`ovseg models` for what can be fetched"
             ) from None
-        except ValidationError as error:
-            wrong = error.errors()[0]
-            where = ".".join(str(key) for key in wrong["loc"])
+        except msgspec.DecodeError as error:
             raise ModelNotInstalledError(
-                f"{path} is not a model manifest ({where or 'JSON'}: {wrong['msg']}); "
+                f"{path} is not a model manifest ({error}); "
                 f"install the model again with `ovseg import CHECKPOINT --name {model_folder.name}`"
             ) from None
-        if "programs_version" not in manifest.model_fields_set:
-            manifest = manifest.model_copy(update={"programs_version": 1})
         if manifest.kind == "split" and manifest.programs_version != PROGRAMS_VERSION:
             raise ObsoleteModelError(
                 f"{manifest.name} was installed by another version of ovseg: import it again with "
@@ -174,4 +164,4 @@ class ModelManifest(BaseModel):
     def save(self, model_folder: Path) -> None:
         """Write `<model_folder>/model.json` (UTF-8, indented for people)."""
         path = model_folder / MANIFEST_FILE_NAME
-        path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")

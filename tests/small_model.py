@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ovseg.checkpoints.state_dict import find_slots
-from ovseg.manifest import ModelManifest
+from ovseg.manifest import PROGRAMS_VERSION, ModelManifest
 from ovseg.network.segment_anything import SegmentAnything
 from ovseg.network.serving import programs_of, save_program
 from ovseg.network.variants import MaskDecoderConfig, Variant, VitConfig
@@ -45,5 +45,6 @@ def install_small_model(model_dir: Path, seed: int = 1) -> Path:
         parameters=sum(parameter.size for parameter in network.parameters()),
         source="seeded weights",
         source_sha256="0" * 64,
+        programs_version=PROGRAMS_VERSION,
     ).save(folder)
     return folder

@@ -14,6 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from loadtest.expected_masks import ExpectedMasks
 from loadtest.soak.bad_traffic import MAX_BODY_BYTES, MAX_IMAGE_BYTES
 from loadtest.soak.exchanges import Addresses, Exchange, post
@@ -25,7 +27,7 @@ from loadtest.soak.ledger import Ledger, Verdict
 from loadtest.soak.processes import Sample, Watch, service_processes
 from loadtest.soak.trials import Question, Trial
 from ovseg.checkpoints.bundled import install_bundled_model
-from ovseg.manifest import MANIFEST_FILE_NAME, ModelManifest
+from ovseg.manifest import ModelManifest
 from ovseg.server.ports import free_ports
 from ovseg.server.service import Service, running_service
 from ovseg.server.shared_memory import SHARED_MEMORY_FOLDER, shared_memory_prefix
@@ -95,8 +97,8 @@ def soaked_service(
         for name in (BUNDLED_MODEL, SECOND_MODEL):
             shutil.copytree(installed / BUNDLED_MODEL, models / name)
         manifest = ModelManifest.load(models / BUNDLED_MODEL)
-        renamed = manifest.model_copy(update={"name": SECOND_MODEL})
-        (models / SECOND_MODEL / MANIFEST_FILE_NAME).write_text(renamed.model_dump_json(), "utf-8")
+        renamed = replace(manifest, name=SECOND_MODEL)
+        renamed.save(models / SECOND_MODEL)
         settings = {
             **{name: str(port) for name, port in zip(_PORTS, free_ports(4), strict=True)},
             "OVSEG_MODEL_DIR": folder,

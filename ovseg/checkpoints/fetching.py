@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from ovseg.checkpoints.downloading import Report, RetryPolicy, download
 from ovseg.checkpoints.errors import UnknownVariantError
 from ovseg.checkpoints.first_use import check_first_use, is_trusted
@@ -89,13 +91,12 @@ def fetch_model(
         paths.append(path)
     sources = describe_sources(paths)
     manifest = import_sources(paths, model_dir, model.variant, model.name, progress)
-    manifest = manifest.model_copy(
-        update={
-            "source": ", ".join(file.name for file in model.files),
-            "source_files": sources,
-            "source_urls": tuple(file.url for file in model.files),
-            "source_checksum": "known" if model.has_checksums else "first use",
-        }
+    manifest = replace(
+        manifest,
+        source=", ".join(file.name for file in model.files),
+        source_files=sources,
+        source_urls=tuple(file.url for file in model.files),
+        source_checksum="known" if model.has_checksums else "first use",
     )
     manifest.save(model_dir / model.name)
     if not keep:

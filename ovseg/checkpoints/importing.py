@@ -17,7 +17,7 @@ from ovseg.checkpoints.installing import (
 from ovseg.checkpoints.state_dict import check_state_dict, fill_network, find_slots
 from ovseg.checkpoints.weights import check_agreement, open_weights
 from ovseg.exporting.onnx_graph import write_onnx_graphs
-from ovseg.manifest import ModelManifest
+from ovseg.manifest import PROGRAMS_VERSION, ModelManifest
 from ovseg.network.segment_anything import SegmentAnything
 from ovseg.network.serving import programs_of, save_program
 from ovseg.network.variants import VARIANTS
@@ -94,6 +94,7 @@ def import_checkpoint(
             source_files=source_files,
             source_dtypes=weights.dtypes,
             files=describe_files(folder),
+            programs_version=PROGRAMS_VERSION,
             engine=engine,
         )
         manifest.save(folder)

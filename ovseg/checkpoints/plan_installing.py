@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from ovseg.checkpoints.installing import replace_folder
 from ovseg.checkpoints.self_check import check_encoder
 from ovseg.engines import EngineError
@@ -69,7 +71,7 @@ def install_plan(
         installed = model_folder / "encoder" / PLAN_FOLDER_NAME
         replace_folder(installed, plan_folder, retired=Path(workspace) / "replaced")
     others = tuple(other for other in manifest.checks if other.engine != "tensorrt")
-    manifest.model_copy(update={"checks": (*others, check)}).save(model_folder)
+    replace(manifest, checks=(*others, check)).save(model_folder)
     return check
 
 

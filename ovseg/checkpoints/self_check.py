@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from ovseg.checkpoints.check_samples import photographs, prompts_on
@@ -84,10 +85,11 @@ def check_engines(
             except EngineError as error:
                 checks.append(_refused(part, choice, str(error)))
     accepted = {check.precision for check in checks if check.part == "encoder" and check.accepted}
-    update: dict[str, object] = {"checks": tuple(checks)}
-    if precision != "auto":
-        update["precision"] = precision if precision in accepted else "auto"
-    manifest = manifest.model_copy(update=update)
+    if precision == "auto":
+        precision = manifest.precision
+    elif precision not in accepted:
+        precision = "auto"
+    manifest = replace(manifest, checks=tuple(checks), precision=precision)
     manifest.save(model_folder)
     return manifest
 
@@ -163,7 +165,7 @@ def _trial(
         copy.mkdir()
         for program in manifest.program_names:
             (copy / program).symlink_to((model_folder / program).absolute())
-        manifest.model_copy(update={"checks": (permit,)}).save(copy)
+        replace(manifest, checks=(permit,)).save(copy)
         yield settings.model_copy(
             update={
                 "model_dir": Path(folder),

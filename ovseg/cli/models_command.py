@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import orjson
 import typer
+from msgspec import to_builtins
 from rich.console import Console
 from rich.table import Table
 
@@ -148,7 +149,7 @@ def _as_json(installed: list[InstalledModel], settings: Settings) -> dict[str, A
                 "bytes": model.size_bytes,
                 "engines": model.engines,
                 "runs_with": choices_of(model.manifest, settings) if model.manifest else None,
-                "manifest": model.manifest.model_dump(mode="json") if model.manifest else None,
+                "manifest": to_builtins(model.manifest) if model.manifest else None,
             }
             for model in installed
         ],

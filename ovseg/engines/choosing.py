@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from ovseg.engine_names import EngineName, PrecisionName
 from ovseg.engines import Engine, EngineError
 from ovseg.manifest import EngineCheck, ModelManifest, ProgramPart, part_of
@@ -74,7 +76,7 @@ def open_engine(program_folder: Path, settings: EngineSettings, manifest: ModelM
         if choice.engine != "tensorrt" or is_asked_for:
             raise
         rest = tuple(check for check in manifest.checks if check.engine != "tensorrt")
-        other = choose_engine(part, settings, manifest.model_copy(update={"checks": rest}))
+        other = choose_engine(part, settings, replace(manifest, checks=rest))
         _LOG.warning("the %s of %s runs with %s: %s", part, manifest.name, other, error)
     return load_engine(program_folder, other, settings.threads)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import msgspec
 
 from ovseg.engine_names import PrecisionName
 from ovseg.engines import EngineError
@@ -20,10 +20,8 @@ PLAN_FILE_NAME = "model.plan"
 DESCRIPTION_FILE_NAME = "plan.json"
 
 
-class PlanDescription(BaseModel):
+class PlanDescription(msgspec.Struct, frozen=True, kw_only=True):
     """What a plan was built for, and how."""
-
-    model_config = ConfigDict(frozen=True)
 
     precision: PrecisionName
     """Of matrix products; inputs and outputs are those of the program."""
@@ -46,19 +44,19 @@ class PlanDescription(BaseModel):
         """
         path = program_folder / PLAN_FOLDER_NAME / DESCRIPTION_FILE_NAME
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return msgspec.json.decode(path.read_bytes(), type=cls)
         except FileNotFoundError:
             raise EngineError(
                 f"{program_folder} has no TensorRT plan: build it with `ovseg build-engine "
                 f"{program_folder.parent.name}` on the machine with the GPU"
             ) from None
-        except ValidationError:
+        except msgspec.DecodeError:
             raise EngineError(f"{path} is damaged: build the plan again") from None
 
     def save(self, plan_folder: Path) -> None:
         """Write it beside its plan."""
-        text = self.model_dump_json(indent=2) + "\n"
-        (plan_folder / DESCRIPTION_FILE_NAME).write_text(text, "utf-8")
+        text = msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+        (plan_folder / DESCRIPTION_FILE_NAME).write_bytes(text)
 
 
 def plan_file(program_folder: Path) -> Path:

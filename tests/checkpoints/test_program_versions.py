@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec import to_builtins
 
 from ovseg.checkpoints import bundled, importing, self_check
 from ovseg.checkpoints.installed import State, find_installed_models
@@ -24,8 +25,9 @@ def save_manifest(folder: Path, **changes: object) -> None:
         parameters=1,
         source="weights.safetensors",
         source_sha256="",
+        programs_version=PROGRAMS_VERSION,
     )
-    fields = {**manifest.model_dump(mode="json"), **changes}
+    fields = {**to_builtins(manifest), **changes}
     folder.mkdir(parents=True, exist_ok=True)
     kept = {name: value for name, value in fields.items() if value is not None}
     (folder / "model.json").write_text(json.dumps(kept), "utf-8")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import convert
 from typer.testing import CliRunner
 
 from ovseg.cli.main import app
@@ -63,7 +64,7 @@ def manifest(**fields: Any) -> ModelManifest:
         "source": "",
         "source_sha256": "",
     }
-    return ModelManifest.model_validate(facts | fields)
+    return convert(facts | fields, ModelManifest)
 
 
 def choose(

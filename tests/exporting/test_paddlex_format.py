@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from paddle import inference
 
@@ -106,7 +107,7 @@ def test_one_kind_of_prompt_can_be_had_alone(
 def test_a_model_without_our_network_cannot_become_paddlexs(
     small_model: Path, tmp_path: Path
 ) -> None:
-    manifest = ModelManifest.load(small_model).model_copy(update={"kind": "cut"})
+    manifest = replace(ModelManifest.load(small_model), kind="cut")
     (tmp_path / "other").mkdir()
     manifest.save(tmp_path / "other")
     with pytest.raises(ExportError, match="came in PaddleX's format"):

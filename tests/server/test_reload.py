@@ -11,9 +11,10 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from loadtest.steady_load import SteadyLoad
-from ovseg.manifest import MANIFEST_FILE_NAME, ModelManifest
+from ovseg.manifest import ModelManifest
 from ovseg.settings import EXAMPLE_PHOTO
 from tests.bundled_model import copy_bundled_model
 from tests.server.crashing import PATIENCE_S, Site, lost, running_site
@@ -26,8 +27,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("reload")
     models = copy_bundled_model(folder / "models")
     (copy_bundled_model(folder / "more") / DEFAULT).rename(models / OTHER)
-    manifest = ModelManifest.load(models / OTHER).model_copy(update={"name": OTHER})
-    (models / OTHER / MANIFEST_FILE_NAME).write_text(manifest.model_dump_json(), "utf-8")
+    manifest = replace(ModelManifest.load(models / OTHER), name=OTHER)
+    manifest.save(models / OTHER)
     with running_site(folder) as running:
         yield running
 

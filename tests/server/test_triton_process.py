@@ -52,7 +52,7 @@ def test_a_damaged_artefact_is_the_cause_in_one_line(tmp_path: Path) -> None:
         (folder / program).mkdir(parents=True)
         (folder / program / "inference.json").write_text("{")
         (folder / program / "inference.pdiparams").write_bytes(b"")
-    from ovseg.manifest import ModelManifest
+    from ovseg.manifest import PROGRAMS_VERSION, ModelManifest
 
     ModelManifest(
         name="broken",
@@ -63,6 +63,7 @@ def test_a_damaged_artefact_is_the_cause_in_one_line(tmp_path: Path) -> None:
         parameters=1,
         source="test",
         source_sha256="",
+        programs_version=PROGRAMS_VERSION,
     ).save(folder)
     with TritonProcess(settings_on_free_ports(model_dir=tmp_path, model="broken")) as triton:
         triton.start()
