@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, redirect_stdout
@@ -43,8 +42,6 @@ _LIMITS = {
     "OVSEG_REQUEST_TIMEOUT_S": "600",
     "OVSEG_HANG_TIMEOUT_S": "600",
 }
-# Ends the server when this process ends without a word (a signal that nobody handles).
-_GUARD = 'cat >/dev/null; kill -TERM "$0" 2>/dev/null'
 
 
 class EmbeddedServiceError(Exception):
@@ -105,7 +102,6 @@ def start_embedded_service(
             say(f"preparing the bundled model {BUNDLED_MODEL}, once (it takes a minute or two)")
         with ExitStack() as stack:
             service = stack.enter_context(running_service(environment, _START_TIMEOUT_S))
-            stack.callback(_end_with_us(service.process.pid))
             return EmbeddedService(service, stack.pop_all())
     except (ServerStartError, CheckpointError, EngineError) as error:
         raise EmbeddedServiceError(str(error)) from error
@@ -139,20 +135,3 @@ def _fingerprint(sources: Sequence[Path]) -> str:
             if file.is_file():
                 digest.update(f"{file.name} {sha256_of(file)}\n".encode())
     return digest.hexdigest()
-
-
-def _end_with_us(pid: int) -> Callable[[], None]:
-    """Start a guard that ends a process once this one is gone; returns what ends the guard."""
-    guard = subprocess.Popen(
-        ["/bin/sh", "-c", _GUARD, str(pid)],
-        stdin=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is not for it.
-    )
-
-    def release() -> None:
-        guard.kill()
-        guard.wait()
-        if guard.stdin:
-            guard.stdin.close()
-
-    return release

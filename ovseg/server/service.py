@@ -19,6 +19,8 @@ from ovseg.server.ports import free_ports
 from ovseg.server.supervisor import READY_PREFIX, Part
 
 _STOP_TIMEOUT_S = 45.0
+# Ends the service when its starter ends without a word (a signal that nobody handles).
+_GUARD = 'cat >/dev/null; kill -TERM "$0" 2>/dev/null'
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def running_service(
     log: Path | None = None,
     part: Part = "all",
 ) -> Iterator[Service]:
-    """Run `ovseg serve` on free ports of 127.0.0.1 while the block runs.
+    """Run `ovseg serve` on free ports of 127.0.0.1 while the block and this process run.
 
     Args:
         environment: settings (`OVSEG_…`) on top of this process's own.
@@ -90,14 +92,29 @@ def running_service(
             process=process,
             output_file=Path(written.name),
         )
+        with _guarded(process.pid):
+            try:
+                _wait_ready(process, output, time.monotonic() + timeout_s)
+                yield service
+            except ServerStartError as error:
+                output.seek(0)
+                raise ServerStartError(f"{error}\n{output.read().strip()}") from None
+            finally:
+                service.stop()
+
+
+@contextmanager
+def _guarded(pid: int) -> Iterator[None]:
+    """End a process once this one has ended, if that is within the block."""
+    with subprocess.Popen(
+        ["/bin/sh", "-c", _GUARD, str(pid)],
+        stdin=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is not for it.
+    ) as guard:
         try:
-            _wait_ready(process, output, time.monotonic() + timeout_s)
-            yield service
-        except ServerStartError as error:
-            output.seek(0)
-            raise ServerStartError(f"{error}\n{output.read().strip()}") from None
+            yield
         finally:
-            service.stop()
+            guard.kill()
 
 
 def _wait_ready(process: subprocess.Popen[str], output: TextIO, deadline: float) -> None:
