@@ -24,7 +24,7 @@ WATCH = """(() => {
     const draw = prototype[name];
     prototype[name] = function (what, ...rest) {
       if (what instanceof Path2D && this.canvas === canvas) seen.push('mask on the picture');
-      if (what instanceof ImageBitmap && this.canvas.closest('.stage')) seen.push('photo');
+      if (what instanceof ImageBitmap) seen.push(this.canvas.closest('.stage') ? 'photo' : 'thumb');
       return draw.call(this, what, ...rest);
     };
   }
@@ -83,6 +83,22 @@ def test_what_the_preview_asks_for_is_not_asked_for_again(person: Person) -> Non
     assert len(person.bodies()) == before + 1
     cancelled = [e for e in person.tab.events("Network.loadingFailed") if e["canceled"]]
     assert cancelled == []
+
+
+def test_what_the_preview_has_found_is_shown_then_pictured_small_and_told(person: Person) -> None:
+    tab = person.tab
+    person.open_sample()
+    tab.js(WATCH)
+    tab.move(*person.place(*PATCH))
+    tab.wait("seen.includes('mask on the picture')")
+    tab.js("seen.length = 0")
+    person.click(*PATCH)
+    tab.wait("seen.filter((what) => what === 'thumb').length === 3")
+
+    seen = tab.js("seen")
+    assert 0 <= seen.index("mask on the picture") < seen.index("thumb")
+    assert not any(what.startswith("asked") for what in seen)
+    assert "mask found" in tab.js("document.getElementById('announce').textContent")
 
 
 @pytest.mark.parametrize("then", ["as it is", "zoomed", "with a second object"])

@@ -123,8 +123,7 @@ async function findMask(object) {
     afterPaint(() => {
       if (own !== answers) return;
       drawDetails();
-      const facts = factsOf(candidates[shownIndex(object, candidates)]);
-      announce(t("announce.mask", { name: nameOf(object), facts }));
+      announceMask(object, candidates);
     });
   } catch (error) {
     if (own !== answers) return;
@@ -134,9 +133,16 @@ async function findMask(object) {
   }
 }
 
+function announceMask(object, candidates) {
+  const facts = factsOf(candidates[shownIndex(object, candidates)]);
+  announce(t("announce.mask", { name: nameOf(object), facts }));
+}
+
 function mark(pixel, label) {
-  if (label === 0 && !objects.selected) showNotice("error.background");
-  else objects.addPoint({ ...pixel, label });
+  if (label === 0 && !objects.selected) return showNotice("error.background");
+  objects.addPoint({ ...pixel, label });
+  const known = answers.peek(objects.selected); // The preview had asked.
+  if (known) announceMask(objects.selected, known);
 }
 
 function markBox({ x0, y0, x1, y1 }) {

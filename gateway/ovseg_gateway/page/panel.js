@@ -1,11 +1,12 @@
 // The list of objects, with the candidates of the selected one.
 
 import { shownIndex } from "./answers.js";
-import { byId, icon, make } from "./dom.js";
+import { afterPaint, byId, icon, make } from "./dom.js";
 import { fillMask, strokeMask } from "./masks.js";
 import { t } from "./messages.js";
 
-const THUMB = { width: 92, height: 69 };
+const THUMB_DENSITY = 2; // Dots a CSS pixel.
+const THUMB_PIXELS = { width: 92 * THUMB_DENSITY, height: 69 * THUMB_DENSITY };
 
 const thumbs = new WeakMap(); // Canvas by candidate: drawing is not for every change.
 
@@ -118,17 +119,25 @@ function choiceOf(objects, object, candidates, picture) {
 
 function thumbOf(candidate, colour, picture) {
   if (thumbs.has(candidate)) return thumbs.get(candidate);
-  const density = 2;
-  const canvas = make("canvas", { width: THUMB.width * density, height: THUMB.height * density, "aria-hidden": "true" });
+  const canvas = make("canvas", { ...THUMB_PIXELS, "aria-hidden": "true" });
+  thumbs.set(candidate, canvas);
+  // Three of them take longer than the mask itself, which somebody waits for.
+  afterPaint(() => {
+    // It may have gone by now, and the picture with it.
+    if (canvas.isConnected) drawThumb(canvas, candidate, colour, picture);
+    else thumbs.delete(candidate);
+  });
+  return canvas;
+}
+
+function drawThumb(canvas, candidate, colour, picture) {
   const context = canvas.getContext("2d");
   const { width, height } = picture;
-  const scale = Math.min((THUMB.width * density) / width, (THUMB.height * density) / height);
+  const scale = Math.min(canvas.width / width, canvas.height / height);
   context.translate((canvas.width - width * scale) / 2, (canvas.height - height * scale) / 2);
   context.scale(scale, scale);
   context.drawImage(picture.small, 0, 0, width, height);
   const style = { colour, opacity: 0.55, lineWidth: 1 };
   fillMask(context, candidate.outline, style);
-  strokeMask(context, candidate.outline, style, density / scale);
-  thumbs.set(candidate, canvas);
-  return canvas;
+  strokeMask(context, candidate.outline, style, THUMB_DENSITY / scale);
 }
