@@ -44,7 +44,7 @@ export const en = {
   "guide.click": "Click on a thing to select it.",
   "guide.background": "Right-click, or Alt-click, what does not belong to it.",
   "guide.box": "Drag a box around a thing.",
-  "guide.next": "Press N for the next object.",
+  "guide.next": "Press New for the next object.",
   "guide.private": "Your picture goes to this server and nowhere else.",
   objects: "Objects",
   "objects.new": "New",
