@@ -14,7 +14,8 @@ from ovseg.server.service import Service, running_service
 def shared_service(environment: Mapping[str, str], log: Path | None = None) -> Iterator[Service]:
     """`running_service`, stopped at once when the block ends.
 
-    After one signal tritonserver takes four seconds to end, and longer if a test has broken it.
+    After one signal it would first wait for what is under way, such as a request in a stage that a
+    test has stopped.
     """
     with running_service(environment, log=log) as service:
         try:
