@@ -81,9 +81,11 @@ class OpenVinoEngine:
             raise EngineError(
                 f"OpenVINO cannot load {program_folder}: {first_line(error)}"
             ) from None
-        # OpenVINO has its own copies of the large matrices now, laid out for its products, and
-        # keeps the file that they came from mapped.
-        release_pages(program_folder / PARAMETERS_FILE_NAME)
+        # OpenVINO has its own copies of most large matrices now, laid out for its products, and
+        # keeps the file that they came from mapped. It makes the others in the first run.
+        self._weights = program_folder / PARAMETERS_FILE_NAME
+        self._has_run = False
+        release_pages(self._weights)
         self._request = compiled.create_infer_request()
         # A tensor may have further names, of what the graph makes of it without a change.
         self._inputs = frozenset(tensor.node.friendly_name for tensor in compiled.inputs)
@@ -104,6 +106,9 @@ class OpenVinoEngine:
             )
         except (RuntimeError, TypeError) as error:
             raise EngineError(f"OpenVINO cannot run {self._name}: {first_line(error)}") from None
+        if not self._has_run:
+            self._has_run = True
+            release_pages(self._weights)
         return tuple(results[output] for output in self._outputs)
 
 
