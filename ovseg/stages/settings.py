@@ -6,11 +6,12 @@ pydantic-settings; and after a crash ten stages and more start at the same time.
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from ovseg.engine_names import EngineName, PrecisionName
 
@@ -64,15 +65,8 @@ class StageSettings:
             from ovseg.settings import Settings
 
             return cls.of(Settings())
-        values = json.loads(text)
-        return cls(
-            **values
-            | {
-                "model_dir": Path(values["model_dir"]),
-                "accepted_image_formats": tuple(values["accepted_image_formats"]),
-            }
-        )
+        return msgspec.json.decode(text, type=cls, dec_hook=lambda kind, value: kind(value))
 
     def to_json(self) -> str:
         """What `handed_down` reads."""
-        return json.dumps(asdict(self), default=str)
+        return msgspec.json.encode(self, enc_hook=str).decode()
