@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import faulthandler
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,31 @@ from tests.bundled_model import copy_bundled_model
 from tests.shared_service import shared_service
 
 STANDIN_MODELS = Path(__file__).parent / "contract" / "data" / "standin_models"
+_TERMINAL = pytest.StashKey[int]()
+"""A file descriptor of pytest's own standard error, which is not captured."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_TERMINAL] = os.dup(2)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    _report_crashes(item)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    _report_crashes(item)
+
+
+def _report_crashes(item: pytest.Item) -> None:
+    """Take the signal handlers back from Paddle, which a fixture or a test may have imported.
+
+    Paddle's own write to the captured standard error: a crash would end pytest without a word.
+    """
+    faulthandler.disable()
+    faulthandler.enable(file=item.config.stash[_TERMINAL])
 
 
 @pytest.fixture(scope="session")
