@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ovseg.engines.artefacts import ONNX_FILE_NAME
-from ovseg.engines.openvino import import_openvino, lowest_latency
+from ovseg.engines.openvino import import_openvino, lowest_latency, openvino_core
 from ovseg.settings import PrecisionName
 
 GEMM_SIDE = 4096
@@ -26,7 +26,7 @@ def count_flops(program: Path) -> float:
     Args:
         program: folder with `inference.onnx`.
     """
-    model = import_openvino().Core().read_model(program / ONNX_FILE_NAME)
+    model = openvino_core().read_model(program / ONNX_FILE_NAME)
     model.reshape(
         {
             parameter.output(0): [1, *list(parameter.partial_shape)[1:]]
@@ -66,7 +66,7 @@ def gemm_peak(precision: PrecisionName, threads: int) -> float:
         source = opset8.fake_quantize(left, *map(np.float32, (-1, 1, -1, 1)), 256)
         right = opset8.fake_quantize(right, *map(np.float32, (-1, 1, -1, 1)), 255)
     model = openvino.Model([opset8.matmul(source, right, False, False)], [left])
-    compiled = openvino.Core().compile_model(
+    compiled = openvino_core().compile_model(
         model, "CPU", lowest_latency(threads, is_bf16=precision == "bf16")
     )
     request = compiled.create_infer_request()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,24 @@ def import_openvino() -> Any:
     return openvino
 
 
+@functools.cache
+def openvino_core() -> Any:
+    """The process's one `openvino.Core`.
+
+    A core's CPU plugin gives its thread another stack for signal handlers, with room for AMX's
+    registers, and puts the one before it back when it goes. Of two cores that do not go in the
+    reverse order of their coming, the later puts back one that is no longer mapped, and the next
+    signal (Ctrl-C) kills the process with SIGSEGV. The only core never goes.
+
+    Raises:
+        EngineError: OpenVINO is not installed.
+    """
+    return import_openvino().Core()
+
+
 def cpu_has_bf16() -> bool:
     """Whether this CPU multiplies bfloat16 matrices (AVX512_BF16 or AMX)."""
-    return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def lowest_latency(threads: int, is_bf16: bool) -> dict[str, Any]:
@@ -67,10 +83,9 @@ class OpenVinoEngine:
         Raises:
             EngineError: a file is missing, or OpenVINO cannot load it.
         """
-        openvino = import_openvino()
+        core = openvino_core()
         require_files(program_folder, ONNX_FILE_NAME)
         self._name = program_folder.name
-        core = openvino.Core()
         try:
             model = core.read_model(program_folder / ONNX_FILE_NAME)
             if precision == "int8" and not compress_weights(model):

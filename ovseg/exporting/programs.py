@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ovseg.engines.artefacts import ONNX_FILE_NAME, PARAMETERS_FILE_NAME, PROGRAM_FILE_NAME
-from ovseg.engines.openvino import import_openvino
+from ovseg.engines.openvino import import_openvino, openvino_core
 from ovseg.exporting.onnx_graph import write_onnx_graph
 from ovseg.manifest import ModelManifest
 
@@ -66,7 +66,7 @@ def write_openvino(program: Path, target: Path) -> None:
     """`<target>.xml` and `.bin`, float32; OpenVINO does not read Paddle's programs, but ONNX."""
     openvino = import_openvino()
     with _onnx_graph(program) as graph_file:
-        model = openvino.Core().read_model(graph_file)
+        model = openvino_core().read_model(graph_file)
         openvino.save_model(model, target.with_suffix(".xml"), compress_to_fp16=False)
 
 

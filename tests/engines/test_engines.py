@@ -14,7 +14,7 @@ import pytest
 from ovseg.engines import Array, EngineError
 from ovseg.engines.artefacts import ONNX_FILE_NAME, PARAMETERS_FILE_NAME
 from ovseg.engines.onnx_runtime import OnnxRuntimeEngine
-from ovseg.engines.openvino import OpenVinoEngine, compress_weights, import_openvino
+from ovseg.engines.openvino import OpenVinoEngine, compress_weights, openvino_core
 from ovseg.engines.paddle_inference import PaddleEngine
 from ovseg.exporting.onnx_graph import write_onnx_graphs
 from tests.small_model import SMALL
@@ -139,7 +139,7 @@ def test_openvino_keeps_to_the_threads_that_it_is_given(model: Path, threads: in
 
 
 def test_int8_weights_stand_for_their_matrices(model: Path) -> None:
-    read = import_openvino().Core().read_model(model / "encoder" / ONNX_FILE_NAME)
+    read = openvino_core().read_model(model / "encoder" / ONNX_FILE_NAME)
     assert compress_weights(read) == 0, "the small model's matrices are all small"
     with pytest.raises(EngineError, match="no large matrices to make int8"):
         OpenVinoEngine(model / "encoder", 1, "int8")
@@ -151,6 +151,28 @@ def test_int8_is_close_to_float32(model: Path, monkeypatch: pytest.MonkeyPatch) 
     (embedding,) = OpenVinoEngine(model / "encoder", 1, "int8").run(**ENCODER_INPUTS)
     difference = np.abs(embedding - expected).max() / np.abs(expected).max()
     assert 1e-5 < difference < 0.1  # not the same, since it is int8, and yet close
+
+
+def test_a_signal_reaches_a_process_whose_openvino_programs_are_gone(model: Path) -> None:
+    code = f"""
+import faulthandler, gc, signal
+from pathlib import Path
+from ovseg.engines.openvino import OpenVinoEngine, cpu_has_bf16
+
+faulthandler.enable()  # Gives the process a stack for signal handlers, as pytest does.
+program = Path({str(model / "encoder")!r})
+programs = [OpenVinoEngine(program, 1, "fp32") for _ in range(3)]
+cpu_has_bf16()
+while programs:
+    del programs[0]  # The oldest first.
+    gc.collect()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, "interrupted\n"), ended.stderr
 
 
 def test_importing_openvino_tells_nobody() -> None:

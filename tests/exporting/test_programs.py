@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ovseg.cli.main import app
+from ovseg.engines.openvino import openvino_core
 from ovseg.engines.paddle_inference import PaddleEngine
 from ovseg.exporting.export_model import export_model
 from ovseg.settings import get_settings
@@ -67,9 +68,7 @@ def test_onnx_runtime_computes_what_paddle_does(
 def test_openvino_computes_what_paddle_does(
     exported: Path, small_model: Path, program: str
 ) -> None:
-    import openvino
-
-    compiled = openvino.Core().compile_model(
+    compiled = openvino_core().compile_model(
         str(exported / "openvino" / f"{program}.xml"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
     results = compiled(INPUTS[program])
