@@ -10,7 +10,9 @@ much more is offered than can be done, and than is answered (`_OVERLOAD` times, 
 and still over `_MOMENT_S`), a long queue would help nobody: as many would be refused, and the
 others answered late. Then only who would wait for a part of one turn is let in, so that those who
 are answered are answered nearly as fast as by an idle server. (Callers who wait for their answers
-are no overload, however few the server can take at once: as many requests come as are answered.)
+are no overload, however few the server can take at once: as many requests come as are answered.
+Nor are a few who, once refused, ask again at once and without end: no more can wait than have a
+connection.)
 """
 
 from __future__ import annotations
@@ -85,7 +87,7 @@ class Admission:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         """Start empty; `OVSEG_MAX_RUNNING` and the settings after it are the limits."""
         self._max_running = settings.max_running
-        self._max_waiting = settings.max_waiting
+        self._most_admitted = settings.max_running + settings.max_waiting
         self._max_wait_s = settings.max_wait_s
         self._overload_wait_turns = settings.overload_wait_turns
         self._metrics = metrics
@@ -98,9 +100,13 @@ class Admission:
         self._offered = _Lately(_WINDOW_S)
         """Seconds of work that came, by the average then."""
         self._traffic = _Traffic(_WINDOW_S), _Traffic(_MOMENT_S)
+        self._connections = math.inf
 
-    def arrive(self) -> float:
+    def arrive(self, connections: float = math.inf) -> float:
         """Count a new request, and refuse it if it would wait too long.
+
+        Args:
+            connections: how many are open now; each has one request at a time.
 
         Returns:
             When it came, for `withdraw`.
@@ -111,6 +117,7 @@ class Admission:
         self._offered.add(self._average(""))
         for traffic in self._traffic:
             traffic.arrived.add(1)
+        self._connections = connections
         self.check()
         return time.monotonic()
 
@@ -136,7 +143,7 @@ class Admission:
         if self.is_overloaded:
             limit_s = min(limit_s, self._overload_wait_turns * self._average(""))
         # Who has a place and does not run yet may be about to.
-        if self._admitted >= self._max_running + self._max_waiting or wait_s > limit_s:
+        if self._admitted >= self._most_admitted or wait_s > limit_s:
             raise OverloadedError(math.ceil(wait_s))
 
     @property
@@ -145,11 +152,15 @@ class Admission:
 
     @property
     def is_overloaded(self) -> bool:
-        """Whether far more has come lately than can be done, and than was answered."""
+        """Whether far more has come lately than can be done, was answered, and could wait."""
         can_be_done = _WINDOW_S * self._max_running
-        return self._offered.value > _OVERLOAD * can_be_done and all(
-            traffic.arrived.value > _OVERLOAD * (traffic.answered.value + self._admitted)
-            for traffic in self._traffic
+        return (
+            self._connections > self._most_admitted
+            and self._offered.value > _OVERLOAD * can_be_done
+            and all(
+                traffic.arrived.value > _OVERLOAD * (traffic.answered.value + self._admitted)
+                for traffic in self._traffic
+            )
         )
 
     def expected_wait_s(self) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,6 +21,7 @@ from ovseg_gateway.errors import (
     SlowBodyError,
     error_response,
 )
+from ovseg_gateway.http_protocol import OPEN_CONNECTIONS
 from ovseg_gateway.metrics import Metrics
 from ovseg_gateway.rate_limit import RateLimit
 
@@ -56,6 +59,8 @@ class AdmissionMiddleware:
                 arrived_at = self._check(scope)
             except GatewayError as refusal:
                 context.refusal = refusal.reason
+                if isinstance(refusal, OverloadedError):
+                    await asyncio.sleep(self._settings.refusal_delay_s)
                 answer = error_response(context, refusal.status_code, str(refusal), refusal.headers)
                 await answer(scope, receive, send)
                 return
@@ -68,7 +73,7 @@ class AdmissionMiddleware:
 
     def _check(self, scope: Scope) -> float:
         self._rate_limit.count(scope)
-        arrived_at = self._admission.arrive()
+        arrived_at = self._admission.arrive(scope["state"].get(OPEN_CONNECTIONS, math.inf))
         declared = Headers(scope=scope).get("content-length", "")
         size = int(declared) if declared.isdecimal() else 0
         is_too_large = size > self._settings.max_body_bytes  # Refused as such, elsewhere.

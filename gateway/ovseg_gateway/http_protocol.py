@@ -17,6 +17,8 @@ from ovseg.settings import Settings
 from ovseg_gateway.context import RequestContext
 from ovseg_gateway.errors import error_response
 
+OPEN_CONNECTIONS = "open_connections"
+"""In the state of each request's scope: how many the server has, idle ones too."""
 _OF_AN_OFFER = frozenset({b"upgrade", b"http2-settings", b"connection"})
 
 
@@ -44,6 +46,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Begin a request, unless it has to be read again without an offer."""
         self._pending_bytes = 0
         if not self.parser.should_upgrade():
+            self.scope["state"][OPEN_CONNECTIONS] = len(self.connections)
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

@@ -137,7 +137,7 @@ def _run(
                     continue
                 found = measure_throughput(target, mix, clients, photo, seconds)
                 cell.per_second.append(found.per_second)
-                cell.failed += len(found.failures)
+                cell.failed += found.failed
                 if (p95 := quantile(found.milliseconds, 0.95)) is not None:
                     cell.p95_ms.append(p95)
         peaks[str(setting)] = max(peaks.get(str(setting), 0), peak.bytes)

@@ -109,7 +109,7 @@ def _throughput(result: BenchmarkResult) -> list[str]:
             item.target,
             f"{item.per_second:.2f}",
             *(_number(value, 1, 0) for value in quantiles),
-            str(len(item.failures)),
+            str(item.failed),
             str(item.unanswered),
         )
 

@@ -53,7 +53,9 @@ class Throughput:
     seconds: float
     """From the first request to the last answer that counted."""
     milliseconds: list[float] = field(default_factory=list)
+    failed: int = 0
     failures: list[str] = field(default_factory=list)
+    """The first few of them, in words: refusals come by the thousand."""
     unanswered: int = 0
     """Requests that were sent in time and had no answer when the time was up."""
 

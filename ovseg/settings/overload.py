@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+)
 
 from ovseg.settings.cpus import available_cpus, useful_concurrency
 
@@ -20,12 +27,20 @@ class OverloadSettings(BaseModel, frozen=True):
         description="Most requests that wait for their turn; further ones are answered with 503.",
     )
     max_wait_s: PositiveFloat = Field(
-        10.0, description="Longest expected wait for a turn at which a request is let in."
+        40.0,
+        description="Longest expected wait for a turn at which a request is let in; with its turn "
+        "it must end before `OVSEG_REQUEST_TIMEOUT_S`.",
     )
     overload_wait_turns: PositiveFloat = Field(
         0.25,
         description="The same while far more is asked for than can be answered, as a share of the "
-        "average turn: short, so that those who are answered are answered fast.",
+        "average turn: short, so that those who are answered are answered fast. Not as long as "
+        "no more connections are open than requests may run and wait.",
+    )
+    refusal_delay_s: NonNegativeFloat = Field(
+        0.02,
+        description="How long such a 503 is held back: callers who ask again at once, in a loop, "
+        "would otherwise take the CPU from those who are answered.",
     )
     keep_alive_s: PositiveInt = Field(
         75,

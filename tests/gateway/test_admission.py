@@ -161,6 +161,23 @@ def test_callers_who_wait_for_their_answers_are_no_overload_however_slow_the_ser
     asyncio.run(scenario())
 
 
+def test_a_few_who_ask_again_at_once_when_refused_are_no_overload() -> None:
+    async def scenario() -> None:
+        queue = admission(max_running=1, max_waiting=4)
+        queue._learn("known", 0.5)
+        running = asyncio.create_task(run_for(queue, LONG_S))
+        await asyncio.sleep(0.01)
+        for _ in range(100):
+            queue.arrive(connections=5)
+        assert not queue.is_overloaded
+        with pytest.raises(OverloadedError):
+            queue.arrive(connections=6)
+        assert queue.is_overloaded
+        running.cancel()
+
+    asyncio.run(scenario())
+
+
 def test_requests_that_want_nothing_of_triton_are_no_overload() -> None:
     async def scenario() -> None:
         queue = admission(max_waiting=8)

@@ -81,6 +81,39 @@ def test_beyond_the_queue_the_answer_is_503_at_once_and_nothing_is_lost(
     assert "ovseg_gateway_held_body_bytes 0.0" in metrics
 
 
+def test_after_a_burst_a_few_callers_who_never_wait_are_all_answered(
+    start_gateway: StartGateway, triton: FakeTriton
+) -> None:
+    triton.delay_s = 0.3
+
+    def ask_in_a_loop(http: httpx.Client) -> list[int]:
+        with httpx.Client(base_url=http.base_url, timeout=30) as own:
+            return [own.post(PATH, json=body()).status_code for _ in range(3)]
+
+    with start_gateway(max_running=1, max_waiting=4) as http:
+        with httpx.Client(base_url=http.base_url, timeout=30) as crowd:
+            for _ in range(3):
+                with asking(crowd, 30) as refused:
+                    pass
+        with ThreadPoolExecutor(3) as pool:
+            statuses = list(pool.map(ask_in_a_loop, [http] * 3))
+
+    assert [answer.status_code for answer in refused].count(503) > 20
+    assert statuses == [[200] * 3] * 3
+
+
+def test_a_refusal_is_held_back_for_the_others_sake(
+    start_gateway: StartGateway, triton: FakeTriton
+) -> None:
+    triton.delay_s = 1.0
+    with start_gateway(max_running=1, max_waiting=0, refusal_delay_s=0.4) as http, asking(http, 1):
+        wait_for_calls(triton)
+        refusal = http.post(PATH, json=body())
+
+    assert refusal.status_code == 503
+    assert 0.4 <= refusal.elapsed.total_seconds() < 0.9
+
+
 def test_a_refusal_comes_before_the_body_and_the_connection_can_be_used_again(
     start_gateway: StartGateway, triton: FakeTriton
 ) -> None:

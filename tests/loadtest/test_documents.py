@@ -34,7 +34,7 @@ RESULT = BenchmarkResult(
     fidelity=[Fidelity(FEW, "theirs", [1.0, 0.5])],
     throughput=[
         Throughput("all new", 1, "ours", 10.0, [100.0] * 20),
-        Throughput("all new", 1, "theirs", 10.0, [900.0], ["boom"], unanswered=3),
+        Throughput("all new", 1, "theirs", 10.0, [900.0], 1, ["boom"], unanswered=3),
         Throughput("all new", 4, "ours", 10.0, [150.0] * 30),
     ],
     notes=["The plugin does not run:\nno such wheel"],
