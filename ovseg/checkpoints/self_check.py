@@ -20,10 +20,10 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from ovseg.checkpoints.check_samples import photographs, prompts_on
+from ovseg.checkpoints.engine_candidates import engine_candidates
 from ovseg.checkpoints.mask_agreement import Bar, agreement, cosine, valid_part
 from ovseg.engines import EngineError
-from ovseg.engines.choosing import REFERENCE, EngineChoice, available_precisions
-from ovseg.engines.plans import PlanDescription, has_plan
+from ovseg.engines.choosing import REFERENCE, EngineChoice
 from ovseg.manifest import EngineCheck, ModelManifest, ProgramPart
 from ovseg.settings import EngineName, PrecisionName, Settings
 from ovseg.stages.encoder import ImageEncoder, load_image_encoder
@@ -75,7 +75,7 @@ def check_engines(
     checks: list[EngineCheck] = []
     samples, decoder = _reference(model_folder, manifest, settings, checks, tell)
     for part in _parts(manifest):
-        for choice in _candidates(model_folder, part, precision):
+        for choice in engine_candidates(model_folder, part, precision):
             if choice.engine == "onnxruntime" and _has_accepted(checks, part, "openvino"):
                 continue  # it was slower than OpenVINO wherever it was measured
             tell(f"checking the {part} with {choice}")
@@ -123,27 +123,6 @@ def check_encoder(
     tell(f"checking the encoder with {choice}, {' and '.join(map(str, batches))} at a time")
     with _trial(model_folder, manifest, settings, "encoder", choice) as trial:
         return _check("encoder", choice, trial, samples, decoder, batches)
-
-
-def _candidates(
-    model_folder: Path, part: ProgramPart, precision: PrecisionName
-) -> Iterator[EngineChoice]:
-    """What there is to try beside the reference, the likely best first."""
-    program = model_folder / "encoder"
-    if part == "encoder" and has_plan(program) and available_precisions("tensorrt"):
-        yield EngineChoice("tensorrt", _plan_precision(program))
-    engines: tuple[EngineName, ...] = ("openvino", "onnxruntime")
-    for engine in engines:
-        for available in available_precisions(engine):
-            if available != "int8" or (part == "encoder" and precision == "int8"):
-                yield EngineChoice(engine, available)
-
-
-def _plan_precision(program: Path) -> PrecisionName:
-    try:
-        return PlanDescription.load(program).precision
-    except EngineError:
-        return "fp16"  # Loading it will say what is wrong.
 
 
 def _has_accepted(checks: list[EngineCheck], part: ProgramPart, engine: EngineName) -> bool:
