@@ -10,7 +10,6 @@ another run may start.
 from __future__ import annotations
 
 import argparse
-import copy
 import csv
 import os
 import time
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 from augment import crops
 from composites import Library
+from copies import Averaged, Shadow
 from encoder import load_imagenet
 from model import MEAN, STD, SamMini
 from prompts import add_correction, correction_loss, draw_prompts, first_loss
@@ -37,47 +37,6 @@ MASK_INPUT_SHARE = 0.65  # of the corrections
 CLICKS = (0, 1, 2, 3, 5, 7)  # corrections after the first prompt, and how often so many
 CLICK_ODDS = (0.3, 0.25, 0.25, 0.12, 0.05, 0.03)
 CHUNK = 15_000_000  # bytes of a file of weights
-
-
-class Averaged:
-    """Exponential moving average of every floating-point weight and buffer."""
-
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        self.decay, self.steps = decay, 0
-        self.live = {k: v for k, v in module.state_dict().items() if v.is_floating_point()}
-        self.state = {k: v.clone() for k, v in self.live.items()}
-
-    def update(self) -> None:
-        """Move a little towards the present weights, faster while the run is young."""
-        self.steps += 1
-        decay = min(self.decay, (1 + self.steps) / (20 + self.steps))
-        torch._foreach_lerp_(list(self.state.values()), list(self.live.values()), 1 - decay)
-
-
-class Shadow:
-    """A copy of the decoder in lower precision, which computes; the float32 weights only learn."""
-
-    def __init__(self, model: SamMini, kind: torch.dtype) -> None:
-        decoder = {"prompt_encoder": model.prompt_encoder, "mask_decoder": model.mask_decoder}
-        self.model = copy.deepcopy(model)
-        del self.model.image_encoder
-        self.model.to(kind)
-        # positions need float32
-        layer = copy.deepcopy(model.prompt_encoder.pe_layer)
-        self.model.prompt_encoder.pe_layer = layer
-        self.masters = [p for part in decoder.values() for p in part.parameters()]
-        self.copies = [p for name in decoder for p in getattr(self.model, name).parameters()]
-
-    def refresh(self) -> None:
-        """Take over the weights."""
-        with torch.no_grad():
-            torch._foreach_copy_(self.copies, self.masters)
-
-    def hand_back(self) -> None:
-        """Give the gradients to the weights."""
-        for master, twin in zip(self.masters, self.copies, strict=True):
-            master.grad = None if twin.grad is None else twin.grad.float()
-            twin.grad = None
 
 
 def start_from(model: SamMini, args: argparse.Namespace) -> None:
