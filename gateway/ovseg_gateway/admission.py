@@ -101,6 +101,7 @@ class Admission:
         """Seconds of work that came, by the average then."""
         self._traffic = _Traffic(_WINDOW_S), _Traffic(_MOMENT_S)
         self._connections = math.inf
+        """Open when the latest request came."""
 
     def arrive(self, connections: float = math.inf) -> float:
         """Count a new request, and refuse it if it would wait too long.

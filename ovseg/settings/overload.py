@@ -28,8 +28,8 @@ class OverloadSettings(BaseModel, frozen=True):
     )
     max_wait_s: PositiveFloat = Field(
         40.0,
-        description="Longest expected wait for a turn at which a request is let in; with its turn "
-        "it must end before `OVSEG_REQUEST_TIMEOUT_S`.",
+        description="Longest expected wait for a turn at which a request is let in. One that lasts "
+        "longer, with the turn, than `OVSEG_REQUEST_TIMEOUT_S` ends in 504.",
     )
     overload_wait_turns: PositiveFloat = Field(
         0.25,

@@ -86,8 +86,8 @@ def test_after_a_burst_a_few_callers_who_never_wait_are_all_answered(
 ) -> None:
     triton.delay_s = 0.3
 
-    def ask_in_a_loop(http: httpx.Client) -> list[int]:
-        with httpx.Client(base_url=http.base_url, timeout=30) as own:
+    def ask_in_a_loop(base_url: httpx.URL) -> list[int]:
+        with httpx.Client(base_url=base_url, timeout=30) as own:
             return [own.post(PATH, json=body()).status_code for _ in range(3)]
 
     with start_gateway(max_running=1, max_waiting=4) as http:
@@ -96,7 +96,7 @@ def test_after_a_burst_a_few_callers_who_never_wait_are_all_answered(
                 with asking(crowd, 30) as refused:
                     pass
         with ThreadPoolExecutor(3) as pool:
-            statuses = list(pool.map(ask_in_a_loop, [http] * 3))
+            statuses = list(pool.map(ask_in_a_loop, [http.base_url] * 3))
 
     assert [answer.status_code for answer in refused].count(503) > 20
     assert statuses == [[200] * 3] * 3
