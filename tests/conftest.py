@@ -21,6 +21,8 @@ _TERMINAL = pytest.StashKey[int]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_TERMINAL] = os.dup(2)
+    # A converter that aborts in a fork of its own is expected, and no crash of the tests.
+    os.register_at_fork(after_in_child=faulthandler.disable)
 
 
 @pytest.hookimpl(tryfirst=True)
