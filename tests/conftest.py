@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_TERMINAL] = os.dup(2)
     # A converter that aborts in a fork of its own is expected, and no crash of the tests.
     os.register_at_fork(after_in_child=faulthandler.disable)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell's `&` has it ignored, in every child too: the tests of Ctrl-C would wait for ever.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -54,15 +54,6 @@ def test_killed_processes_are_replaced_and_every_answer_is_right(tmp_path: Path)
     assert (outcome.exit_code, outcome.left_behind) == (0, [])
 
 
-@pytest.fixture
-def ctrl_c() -> Iterator[None]:
-    """What a terminal's programs do on Ctrl-C; those that a shell starts with `&` ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_it_with_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     services: list[Service] = []
 
