@@ -32,8 +32,11 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 
 PromptKind = Literal["box", "point"]
 
-PROGRAMS_VERSION = 3
+PROGRAMS_VERSION = 4
 """Of a split model's programs: raised when their number, inputs or outputs change."""
+
+IMAGE_TERMS = ("placed", "columns", "values", "pixels", "squares")
+"""What the program `image_terms` gives and `terms_decoder` takes, in this order."""
 
 
 class ModelNotInstalledError(Exception):
@@ -128,7 +131,7 @@ class ModelManifest(msgspec.Struct, frozen=True, kw_only=True):
     def program_names(self) -> tuple[str, ...]:
         """The folders of the model's programs."""
         if self.kind == "split":
-            return ("encoder", "prompt_decoder", "mask_encoder")
+            return ("encoder", "prompt_decoder", "mask_encoder", "image_terms", "terms_decoder")
         return ("encoder", *self.prompt_kinds) if self.kind == "cut" else self.prompt_kinds
 
     @classmethod

@@ -18,6 +18,7 @@ from ovseg.checkpoints.errors import UnreadableCheckpointError
 from ovseg.checkpoints.parameters_file import locate_parameters
 from ovseg.engines.artefacts import ONNX_FILE_NAME, PARAMETERS_FILE_NAME, PROGRAM_FILE_NAME
 from ovseg.exporting.errors import ExportError
+from ovseg.manifest import IMAGE_TERMS
 
 ONNX_OPSET = 17
 LONGEST_CONVERSION_S = 300.0
@@ -26,6 +27,8 @@ OUTPUT_NAMES = {
     "encoder": ("embedding",),
     "prompt_decoder": ("low_res_masks", "iou_predictions"),
     "mask_encoder": ("embedding_of_prompts",),
+    "image_terms": IMAGE_TERMS,
+    "terms_decoder": ("low_res_masks", "iou_predictions"),
     "box": ("low_res_masks",),
     "point": ("low_res_masks",),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ovseg.manifest import ModelManifest, PromptKind
+from ovseg.manifest import IMAGE_TERMS, ModelManifest, PromptKind
 
 Row = tuple[str, str, str]
 """(tensor, type and shape, meaning)"""
@@ -62,6 +62,14 @@ def _tensors(manifest: ModelManifest) -> dict[str, list[Row]]:
     cut_encoder = [image, ("out: `embedding`", f"FP32 [1, {embedding}]", "what decoders need")]
     if manifest.kind == "cut":
         image = ("in: `embedding`", f"FP32 [1, {embedding}]", "of one image")
+    decoder: list[Row] = [
+        ("in: `embedding`", f"FP32 [1, {embedding}]", "of one image"),
+        ("in: `point_coords`", "FP32 [N, P, 2]", "tokens of N prompts"),
+        ("in: `point_labels`", "INT32 [N, P]", POINT_LABELS + " (one where there is no box)"),
+        ("in: `mask_index`", "INT32 [M]", "which masks: 0 the mask, 1 to 3 the candidates"),
+        ("out: `low_res_masks`", "FP32 [N, M, 256, 256]", "the masks wanted"),
+        ("out: `iou_predictions`", "FP32 [N, M]", "their predicted quality"),
+    ]
     return {
         "encoder": cut_encoder
         if manifest.kind == "cut"
@@ -70,14 +78,7 @@ def _tensors(manifest: ModelManifest) -> dict[str, list[Row]]:
             ("in: `input_size`", "INT32 [B, 2]", "height, width of the image within the frame"),
             ("out: `embedding`", f"FP32 [B, {embedding}]", "what the prompt decoder needs"),
         ],
-        "prompt_decoder": [
-            ("in: `embedding`", f"FP32 [1, {embedding}]", "of one image"),
-            ("in: `point_coords`", "FP32 [N, P, 2]", "tokens of N prompts"),
-            ("in: `point_labels`", "INT32 [N, P]", POINT_LABELS + " (one where there is no box)"),
-            ("in: `mask_index`", "INT32 [M]", "which masks: 0 the mask, 1 to 3 the candidates"),
-            ("out: `low_res_masks`", "FP32 [N, M, 256, 256]", "the masks wanted"),
-            ("out: `iou_predictions`", "FP32 [N, M]", "their predicted quality"),
-        ],
+        "prompt_decoder": decoder,
         "mask_encoder": [
             ("in: `embedding`", f"FP32 [1, {embedding}]", "of one image"),
             ("in: `mask_input`", "FP32 [N, 256, 256]", "logits of earlier masks"),
@@ -87,9 +88,22 @@ def _tensors(manifest: ModelManifest) -> dict[str, list[Row]]:
                 "what the prompt decoder takes instead, a prompt at a time",
             ),
         ],
+        "image_terms": [
+            ("in: `embedding`", f"FP32 [1, {embedding}]", "of one image"),
+            *_terms("out"),
+        ],
+        "terms_decoder": [
+            *_terms("in"),
+            *((tensor, shape, "as above") for tensor, shape, _ in decoder[1:]),
+        ],
         "box": [image, box, mask],
         "point": [image, point, mask],
     }
+
+
+def _terms(direction: str) -> list[Row]:
+    meaning = "what `terms_decoder` takes of an image: fewer products for many prompts"
+    return [(f"{direction}: `{name}`", "FP32", meaning) for name in IMAGE_TERMS]
 
 
 def _table(rows: Sequence[Row]) -> list[str]:

@@ -33,18 +33,18 @@ class Attention(nn.Layer):
         self, query: paddle.Tensor, key: paddle.Tensor, value: paddle.Tensor
     ) -> paddle.Tensor:
         """[N, Q, C], [N, K, C], [N, K, C] -> [N, Q, C]."""
-        query = self._split_heads(self.q_proj(query))
-        key = self._split_heads(self.k_proj(key))
-        value = self._split_heads(self.v_proj(value))
+        query = self.split_heads(self.q_proj(query))
+        key = self.split_heads(self.k_proj(key))
+        value = self.split_heads(self.v_proj(value))
         scores = paddle.matmul(query, key, transpose_y=True) / math.sqrt(self.head_dim)
         attended = paddle.matmul(nn.functional.softmax(scores, axis=-1), value)
-        return self.out_proj(self._join_heads(attended))
+        return self.out_proj(self.join_heads(attended))
 
-    def _split_heads(self, features: paddle.Tensor) -> paddle.Tensor:
+    def split_heads(self, features: paddle.Tensor) -> paddle.Tensor:
         """[N, K, H * D] -> [N, H, K, D]."""
         return features.reshape([0, 0, self.num_heads, self.head_dim]).transpose([0, 2, 1, 3])
 
-    def _join_heads(self, features: paddle.Tensor) -> paddle.Tensor:
+    def join_heads(self, features: paddle.Tensor) -> paddle.Tensor:
         """[N, H, K, D] -> [N, K, H * D]."""
         return features.transpose([0, 2, 1, 3]).flatten(start_axis=2)
 
@@ -62,13 +62,16 @@ class CrossAttention(Attention):
     that matrix libraries do best, and a softmax over tokens works on vectors of heads.
     """
 
-    def _widen(self, features: paddle.Tensor, cell_weight: paddle.Tensor) -> paddle.Tensor:
-        """Tokens' [N, T, H * D] through the cells' [C, H * D], head by head: [N, T * H, C]."""
-        weight = self._heads_of(cell_weight).transpose([0, 1, 3, 2])
-        wide = paddle.matmul(self._split_heads(features), weight)
+    def carry(self, heads: paddle.Tensor, cell_weight: paddle.Tensor) -> paddle.Tensor:
+        """Tokens' [N, H, T, D] through the cells' [C, H * D], head by head: [N, H, T, C]."""
+        return paddle.matmul(heads, self.heads_of(cell_weight).transpose([0, 1, 3, 2]))
+
+    def widen(self, features: paddle.Tensor, cell_weight: paddle.Tensor) -> paddle.Tensor:
+        """The same of tokens' [N, T, H * D], a token's heads together: [N, T * H, C]."""
+        wide = self.carry(self.split_heads(features), cell_weight)
         return wide.transpose([0, 2, 1, 3]).reshape([0, -1, self.channels])
 
-    def _heads_of(self, weight: paddle.Tensor) -> paddle.Tensor:
+    def heads_of(self, weight: paddle.Tensor) -> paddle.Tensor:
         """[C, H * D] -> [1, H, C, D]; Paddle with oneDNN multiplies 4-D by 4-D only."""
         return weight.reshape([1, self.channels, self.num_heads, self.head_dim]).transpose(
             [0, 2, 1, 3]
@@ -92,15 +95,15 @@ class TokensToCells(CrossAttention):
         """Tokens [N, T, C], cells with and without positions [N or 1, G, C] -> [N, T, C]."""
         query = self.q_proj(tokens) / math.sqrt(self.head_dim)
         # Without the bias of the keys, see `cancels_out`.
-        wide = self._widen(query, self.k_proj.weight)
+        wide = self.widen(query, self.k_proj.weight)
         scores = paddle.matmul(placed_cells, wide, transpose_y=True)
         attention = nn.functional.softmax(scores, axis=1)
         attended = paddle.matmul(attention, cells, transpose_x=True)
         attended = attended.reshape([0, -1, self.num_heads, self.channels])
         attended = paddle.matmul(
-            attended.transpose([0, 2, 1, 3]), self._heads_of(self.v_proj.weight)
+            attended.transpose([0, 2, 1, 3]), self.heads_of(self.v_proj.weight)
         )
-        return self.out_proj(self._join_heads(attended) + self.v_proj.bias)
+        return self.out_proj(self.join_heads(attended) + self.v_proj.bias)
 
 
 class CellsToTokens(CrossAttention):
@@ -111,12 +114,12 @@ class CellsToTokens(CrossAttention):
     ) -> paddle.Tensor:
         """Cells [N or 1, G, C], tokens with and without positions [N, T, C] -> [N, G, C]."""
         key = self.k_proj(placed_tokens) / math.sqrt(self.head_dim)
-        wide = self._widen(key, self.q_proj.weight)
+        wide = self.widen(key, self.q_proj.weight)
         bias = (key * self.q_proj.bias).reshape([0, -1, self.num_heads, self.head_dim]).sum(-1)
         scores = paddle.matmul(placed_cells, wide, transpose_y=True)
         scores = scores + bias.flatten(start_axis=1).unsqueeze(1)
         cell_count = placed_cells.shape[1]
         scores = scores.reshape([0, cell_count, -1, self.num_heads])
         attention = nn.functional.softmax(scores, axis=2).flatten(start_axis=2)
-        wide_value = self._widen(self.v_proj(tokens), self.out_proj.weight.t())
+        wide_value = self.widen(self.v_proj(tokens), self.out_proj.weight.t())
         return paddle.matmul(attention, wide_value) + self.out_proj.bias

@@ -8,13 +8,17 @@ The results are Meta's; the order of the products is not. There are thousands of
 handful of tokens, so what would multiply every cell by a weight matrix multiplies the tokens
 instead (see `CrossAttention`). With what is not computed because nobody wants it, that halves the
 arithmetic of a prompt. Cells stay rows, [cells, channels], from the embedding to the masks'
-pixels, and the image is one for all prompts until the first layer writes to it.
+pixels, and the image is one for all prompts until the first layer writes to it. For many prompts
+on one image there are cells that are not computed at all (see `low_rank_cells.py`).
 
 Shapes: N prompts, T tokens of a prompt, G cells of the image embedding, C channels, M masks of a
 prompt.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
 
 import paddle
 from paddle import nn
@@ -25,6 +29,55 @@ from ovseg.network.variants import MaskDecoderConfig
 
 CROSS_ATTENTION_REDUCTION = 2  # cross-attention works in half the channels
 PERCEPTRON_LAYERS = 3
+
+
+class Cells(Protocol):
+    """The cells of an image, as the tokens of N prompts see and change them."""
+
+    def seen_by(self, attention: TokensToCells, placed_tokens: paddle.Tensor) -> paddle.Tensor:
+        """What tokens [N, T, C] with their positions find in the cells: [N, T, C]."""
+        ...
+
+    def after(
+        self,
+        attention: CellsToTokens,
+        norm: nn.LayerNorm,
+        placed_tokens: paddle.Tensor,
+        tokens: paddle.Tensor,
+    ) -> Cells:
+        """The cells after a look at tokens [N, T, C], with and without positions."""
+        ...
+
+    def split(self, convolution: nn.Conv2DTranspose) -> paddle.Tensor:
+        """Every cell into 2 x 2 pixels: [N, G * 4, out]."""
+        ...
+
+
+@dataclass(frozen=True)
+class ComputedCells:
+    """Cells as rows: [N or 1, G, C], and their positions [1, G, C]."""
+
+    features: paddle.Tensor
+    positions: paddle.Tensor
+
+    def seen_by(self, attention: TokensToCells, placed_tokens: paddle.Tensor) -> paddle.Tensor:
+        """See `Cells.seen_by`."""
+        return attention(placed_tokens, self.features + self.positions, self.features)
+
+    def after(
+        self,
+        attention: CellsToTokens,
+        norm: nn.LayerNorm,
+        placed_tokens: paddle.Tensor,
+        tokens: paddle.Tensor,
+    ) -> Cells:
+        """See `Cells.after`."""
+        change = attention(self.features + self.positions, placed_tokens, tokens)
+        return ComputedCells(norm(self.features + change), self.positions)
+
+    def split(self, convolution: nn.Conv2DTranspose) -> paddle.Tensor:
+        """See `Cells.split`."""
+        return split_rows(self.features, convolution)
 
 
 class TwoWayBlock(nn.Layer):
@@ -44,29 +97,21 @@ class TwoWayBlock(nn.Layer):
         self.norm4 = nn.LayerNorm(channels)
 
     def forward(
-        self,
-        tokens: paddle.Tensor,
-        cells: paddle.Tensor,
-        token_positions: paddle.Tensor,
-        cell_positions: paddle.Tensor,
-    ) -> tuple[paddle.Tensor, paddle.Tensor]:
-        """Tokens [N, T, C] and cells [N or 1, G, C], with positions that broadcast to them."""
+        self, tokens: paddle.Tensor, positions: paddle.Tensor, cells: Cells
+    ) -> tuple[paddle.Tensor, Cells]:
+        """Tokens [N, T, C] and their positions, and the cells."""
         if self.is_first:
             # The tokens are their own positions here: neither added again nor kept as a residual.
             tokens = self.self_attn(tokens, tokens, tokens)
         else:
-            placed = tokens + token_positions
+            placed = tokens + positions
             tokens = tokens + self.self_attn(placed, placed, tokens)
         tokens = self.norm1(tokens)
-
-        placed_cells = cells + cell_positions
-        placed = tokens + token_positions
-        tokens = self.norm2(tokens + self.cross_attn_token_to_image(placed, placed_cells, cells))
+        seen = cells.seen_by(self.cross_attn_token_to_image, tokens + positions)
+        tokens = self.norm2(tokens + seen)
         tokens = self.norm3(tokens + self.mlp(tokens))
-
-        placed = tokens + token_positions
-        cells = self.norm4(cells + self.cross_attn_image_to_token(placed_cells, placed, tokens))
-        return tokens, cells
+        placed = tokens + positions
+        return tokens, cells.after(self.cross_attn_image_to_token, self.norm4, placed, tokens)
 
 
 class TwoWayTransformer(nn.Layer):
@@ -86,25 +131,21 @@ class TwoWayTransformer(nn.Layer):
         self.norm_final_attn = nn.LayerNorm(channels)
 
     def forward(
-        self,
-        tokens: paddle.Tensor,
-        cells: paddle.Tensor,
-        cell_positions: paddle.Tensor,
-        wanted: paddle.Tensor,
-    ) -> tuple[paddle.Tensor, paddle.Tensor]:
-        """Tokens [N, T, C], cells and their positions [1, G, C], indices of tokens INT32 [W].
+        self, tokens: paddle.Tensor, cells: Cells, wanted: paddle.Tensor
+    ) -> tuple[paddle.Tensor, Cells]:
+        """Let tokens [N, T, C] and cells look at each other.
 
         Returns:
-            The wanted tokens [N, W, C]; cells [N, G, C].
+            The wanted tokens [N, W, C], by their indices INT32 [W]; the cells.
         """
         positions = tokens
         for layer in self.layers:
-            tokens, cells = layer(tokens, cells, positions, cell_positions)
+            tokens, cells = layer(tokens, positions, cells)
         # From here on the tokens go ways of their own: no other one is worth its last look.
         tokens = paddle.index_select(tokens, wanted, axis=1)
         positions = paddle.index_select(positions, wanted, axis=1)
-        attended = self.final_attn_token_to_image(tokens + positions, cells + cell_positions, cells)
-        return self.norm_final_attn(tokens + attended), cells
+        seen = cells.seen_by(self.final_attn_token_to_image, tokens + positions)
+        return self.norm_final_attn(tokens + seen), cells
 
 
 class Upscaling(nn.Sequential):
@@ -123,18 +164,23 @@ class Upscaling(nn.Sequential):
             nn.GELU(),
         )
 
-    def forward(self, cells: paddle.Tensor) -> paddle.Tensor:
-        """[N, G, C] -> [N, G * 16, C // 8]; 2 x 2 pixels of a cell, and 2 x 2 of each of them."""
+    def forward(self, cells: Cells) -> paddle.Tensor:
+        """[N, G * 16, C // 8]; 2 x 2 pixels of a cell, and 2 x 2 of each of them."""
         first, norm, activation, second, last_activation = self
-        return last_activation(_split(activation(norm.of_rows(_split(cells, first))), second))
+        pixels = activation(norm.of_rows(cells.split(first)))
+        return last_activation(split_rows(pixels, second))
 
 
-def _split(rows: paddle.Tensor, convolution: nn.Conv2DTranspose) -> paddle.Tensor:
+def split_weight(convolution: nn.Conv2DTranspose) -> paddle.Tensor:
+    """What a row is multiplied by to get its 2 x 2 pixels: [in, 4 * out]."""
+    return convolution.weight.transpose([0, 2, 3, 1]).flatten(start_axis=1)
+
+
+def split_rows(rows: paddle.Tensor, convolution: nn.Conv2DTranspose) -> paddle.Tensor:
     """Every row into 2 x 2: [N, R, in] -> [N, R * 4, out]."""
-    channels_in, channels_out = convolution.weight.shape[:2]
-    weight = convolution.weight.transpose([0, 2, 3, 1]).reshape([channels_in, -1])
-    pixels = nn.functional.linear(rows, weight, paddle.tile(convolution.bias, [4]))
-    return pixels.reshape([0, 4 * rows.shape[1], channels_out])
+    bias = paddle.tile(convolution.bias, [4])
+    pixels = nn.functional.linear(rows, split_weight(convolution), bias)
+    return pixels.reshape([0, 4 * rows.shape[1], convolution.weight.shape[1]])
 
 
 class MaskDecoder(nn.Layer):
@@ -159,16 +205,14 @@ class MaskDecoder(nn.Layer):
 
     def forward(
         self,
-        cells: paddle.Tensor,
-        cell_positions: paddle.Tensor,
+        cells: Cells,
         prompt_tokens: paddle.Tensor,
         mask_index: paddle.Tensor,
     ) -> tuple[paddle.Tensor, paddle.Tensor]:
         """Predict the masks wanted of every prompt.
 
         Args:
-            cells: FP32 [1, grid * grid, C], the image embedding plus the dense map.
-            cell_positions: FP32 [1, grid * grid, C], positional encoding of the cells.
+            cells: the image embedding plus the dense map.
             prompt_tokens: FP32 [N, P, C].
             mask_index: INT32 [M], which masks: 0 is the one for unambiguous prompts, the others
                 are the multimask candidates.
@@ -182,7 +226,7 @@ class MaskDecoder(nn.Layer):
         tokens = paddle.concat([output_tokens, prompt_tokens], axis=1)
         # Token 0 is for the predicted IoU, the masks' follow.
         wanted = paddle.concat([paddle.zeros_like(mask_index[:1]), 1 + mask_index])
-        tokens, cells = self.transformer(tokens, cells, cell_positions, wanted)
+        tokens, cells = self.transformer(tokens, cells, wanted)
 
         iou = paddle.index_select(self.iou_prediction_head(tokens[:, 0]), mask_index, axis=1)
         mask_weights = self._mask_weights(tokens[:, 1:], mask_index)

@@ -15,6 +15,9 @@ from paddle import nn
 from paddle.static import InputSpec
 
 from ovseg.manifest import PIXEL_MEAN, PIXEL_STD
+from ovseg.network.image_terms import ImageTerms, TermReader, image_terms, position_terms
+from ovseg.network.low_rank_cells import LowRankCells
+from ovseg.network.mask_decoder import ComputedCells
 from ovseg.network.segment_anything import SegmentAnything
 
 PROGRAM_NAME = "inference"
@@ -98,13 +101,82 @@ class PromptDecoderProgram(nn.Layer):
         """
         tokens = self.prompt_encoder.encode_points(point_coords, point_labels)
         cells = (embedding + self.prompt_encoder.no_mask()).flatten(1, 2)
-        masks, iou_predictions = self.mask_decoder(cells, self.grid_positions, tokens, mask_index)
+        masks, iou_predictions = self.mask_decoder(
+            ComputedCells(cells, self.grid_positions), tokens, mask_index
+        )
         return masks, iou_predictions
 
     def input_specs(self) -> list[InputSpec]:
         """Names, shapes and types of the exported program's inputs."""
         return [
             InputSpec([1, *self.variant.embedding_shape], "float32", "embedding"),
+            InputSpec([None, None, 2], "float32", "point_coords"),
+            InputSpec([None, None], "int32", "point_labels"),
+            InputSpec([None], "int32", "mask_index"),
+        ]
+
+
+class ImageTermsProgram(nn.Layer):
+    """Image embedding -> what the decoder of many prompts computes of it once."""
+
+    def __init__(self, network: SegmentAnything) -> None:
+        super().__init__()
+        self.variant = network.variant
+        self.no_mask_embed = network.prompt_encoder.no_mask_embed
+        self.mask_decoder = network.mask_decoder
+        self.register_buffer("grid_positions", network.prompt_encoder.grid_positions().detach())
+
+    def forward(self, embedding: paddle.Tensor) -> ImageTerms:
+        """FP32 [1, grid, grid, channels] -> see `ImageTerms`."""
+        cells = (embedding + self.no_mask_embed.weight[0]).flatten(1, 2)
+        return image_terms(self.mask_decoder, cells, self.grid_positions)
+
+    def input_specs(self) -> list[InputSpec]:
+        """Names, shapes and types of the exported program's inputs."""
+        return [InputSpec([1, *self.variant.embedding_shape], "float32", "embedding")]
+
+
+class TermsDecoderProgram(nn.Layer):
+    """The terms of an image and prompts -> what `PromptDecoderProgram` gives."""
+
+    def __init__(self, network: SegmentAnything) -> None:
+        super().__init__()
+        self.prompt_encoder = network.prompt_encoder
+        self.mask_decoder = network.mask_decoder
+        positions = network.prompt_encoder.grid_positions()
+        terms = position_terms(network.mask_decoder.transformer, positions)
+        self.register_buffer("position_terms", terms.detach())
+        terms_of_nothing = ImageTermsProgram(network)(
+            paddle.zeros([1, *network.variant.embedding_shape])
+        )
+        self._term_specs = [
+            InputSpec(list(term.shape), "float32", name)
+            for name, term in terms_of_nothing._asdict().items()
+        ]
+
+    def forward(
+        self,
+        placed: paddle.Tensor,
+        columns: paddle.Tensor,
+        values: paddle.Tensor,
+        pixels: paddle.Tensor,
+        squares: paddle.Tensor,
+        point_coords: paddle.Tensor,
+        point_labels: paddle.Tensor,
+        mask_index: paddle.Tensor,
+    ) -> tuple[paddle.Tensor, paddle.Tensor]:
+        """See `PromptDecoderProgram.forward`, and `ImageTerms` for the first five."""
+        tokens = self.prompt_encoder.encode_points(point_coords, point_labels)
+        terms = ImageTerms(placed, columns, values, pixels, squares)
+        attention = self.mask_decoder.transformer.final_attn_token_to_image
+        reader = TermReader(terms, self.position_terms, attention.num_heads, attention.head_dim)
+        masks, iou_predictions = self.mask_decoder(LowRankCells(reader), tokens, mask_index)
+        return masks, iou_predictions
+
+    def input_specs(self) -> list[InputSpec]:
+        """Names, shapes and types of the exported program's inputs."""
+        return [
+            *self._term_specs,
             InputSpec([None, None, 2], "float32", "point_coords"),
             InputSpec([None, None], "int32", "point_labels"),
             InputSpec([None], "int32", "mask_index"),
@@ -152,6 +224,8 @@ def programs_of(network: SegmentAnything) -> dict[str, Program]:
         "encoder": EncoderProgram(network),
         "prompt_decoder": PromptDecoderProgram(network),
         "mask_encoder": MaskEncoderProgram(network),
+        "image_terms": ImageTermsProgram(network),
+        "terms_decoder": TermsDecoderProgram(network),
     }
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ovseg.engines import Engine
-from ovseg.engines.choosing import EngineSettings, open_engine
+from ovseg.engines.choosing import EngineChoice, EngineSettings, choose_engine, open_engine
 from ovseg.manifest import ModelManifest, PromptKind
 from ovseg.stages.errors import InvalidInputError
+from ovseg.stages.many_prompts import ManyPromptsDecoder
 from ovseg.stages.prompts import BOTTOM_RIGHT, FOREGROUND, TOP_LEFT, Prompts
 
 Floats = NDArray[np.float32]
@@ -20,6 +22,9 @@ LOW_RES_SIDE = 256
 # Prompts decoded in one run; each holds about 28 MB meanwhile. More are no faster, two are a tenth
 # slower, one a fifth (loadtest/decoder_speed.py).
 PROMPTS_PER_RUN = 4
+# What `ManyPromptsDecoder` is measured to be faster with. In bfloat16 the lengths of its cells,
+# sums of products of rounded numbers, would be too far off.
+FASTER_FOR_MANY = EngineChoice("openvino", "fp32")
 
 
 class PromptDecoder(Protocol):
@@ -69,11 +74,15 @@ class SamPromptDecoder:
     Args:
         engine: the program `prompt_decoder`.
         mask_encoder: the program `mask_encoder`; runs only for prompts with a mask input.
+        many: what takes over once an image has had prompts enough; None if nothing does.
     """
 
-    def __init__(self, engine: Engine, mask_encoder: Engine) -> None:
+    def __init__(
+        self, engine: Engine, mask_encoder: Engine, many: ManyPromptsDecoder | None = None
+    ) -> None:
         self._engine = engine
         self._mask_encoder = mask_encoder
+        self._many = many
 
     def decode(
         self, embedding: Floats, prompts: Prompts, mask_input: Floats | None, multimask: bool
@@ -84,17 +93,19 @@ class SamPromptDecoder:
         n, m = len(prompts), len(mask_index)
         low_res_masks = np.empty((n, m, LOW_RES_SIDE, LOW_RES_SIDE), np.float32)
         scores = np.empty((n, m), np.float32)
+        run: Callable[..., tuple[Floats, ...]] = partial(self._engine.run, embedding=embedding)
+        if mask_input is None and self._many and self._many.is_worth_it(embedding, n):
+            run = self._many.run
         for index, group in prompts.groups():
             # A mask input makes the image another one for its prompt: such prompts run alone.
             for part in _parts(len(group), PROMPTS_PER_RUN if mask_input is None else 1):
                 rows = index[part]
-                image = embedding
                 if mask_input is not None:
                     (image,) = self._mask_encoder.run(
                         embedding=embedding, mask_input=mask_input[rows]
                     )
-                low_res_masks[rows], scores[rows] = self._engine.run(
-                    embedding=image,
+                    run = partial(self._engine.run, embedding=image)
+                low_res_masks[rows], scores[rows] = run(
                     point_coords=group.coords[part],
                     point_labels=group.labels[part],
                     mask_index=mask_index,
@@ -176,9 +187,16 @@ def load_prompt_decoder(settings: EngineSettings) -> PromptDecoder:
     folder = settings.model_folder
     manifest = ModelManifest.load(folder)
     if manifest.kind == "split":
+        many = None
+        if choose_engine("decoder", settings, manifest) == FASTER_FOR_MANY:
+            many = ManyPromptsDecoder(
+                open_engine(folder / "image_terms", settings, manifest),
+                open_engine(folder / "terms_decoder", settings, manifest),
+            )
         return SamPromptDecoder(
             open_engine(folder / "prompt_decoder", settings, manifest),
             open_engine(folder / "mask_encoder", settings, manifest),
+            many,
         )
     return FusedPromptDecoder(
         {kind: open_engine(folder / kind, settings, manifest) for kind in manifest.prompt_kinds},

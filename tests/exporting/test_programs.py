@@ -13,6 +13,7 @@ from ovseg.cli.main import app
 from ovseg.engines.openvino import openvino_core
 from ovseg.engines.paddle_inference import PaddleEngine
 from ovseg.exporting.export_model import export_model
+from ovseg.manifest import IMAGE_TERMS
 from ovseg.settings import get_settings
 from tests.small_model import SMALL
 
@@ -29,6 +30,7 @@ INPUTS: dict[str, dict[str, Any]] = {
         "point_labels": np.array([[1, 2, 3], [1, 0, -1], [0, 1, -1]], np.int32),
         "mask_index": np.array([2, 0], np.int32),
     },
+    "image_terms": {"embedding": RNG.standard_normal((1, *SMALL.embedding_shape), np.float32)},
     "mask_encoder": {
         "embedding": RNG.standard_normal((1, *SMALL.embedding_shape), np.float32),
         "mask_input": RNG.standard_normal((3, MASK, MASK), np.float32),
@@ -37,6 +39,7 @@ INPUTS: dict[str, dict[str, Any]] = {
 OUTPUTS = {
     "encoder": ["embedding"],
     "prompt_decoder": ["low_res_masks", "iou_predictions"],
+    "image_terms": list(IMAGE_TERMS),
     "mask_encoder": ["embedding_of_prompts"],
 }
 

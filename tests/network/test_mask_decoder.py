@@ -8,7 +8,7 @@ import pytest
 from paddle import nn
 
 from ovseg.network.attention import Attention, CellsToTokens, TokensToCells
-from ovseg.network.mask_decoder import MaskDecoder, Upscaling
+from ovseg.network.mask_decoder import ComputedCells, MaskDecoder, Upscaling
 from ovseg.network.variants import MaskDecoderConfig
 
 CHANNELS, GRID, PROMPTS, TOKENS = 32, 8, 3, 7
@@ -53,6 +53,7 @@ def test_attention_of_cells_is_that_of_projected_cells(images: int) -> None:
 def test_upscaling_of_rows_is_two_transposed_convolutions() -> None:
     layer = randomly_filled(Upscaling(CHANNELS))
     image = random_tensor(PROMPTS, CHANNELS, GRID, GRID, seed=1)
-    rows = layer(image.flatten(start_axis=2).transpose([0, 2, 1]))
+    cells = image.flatten(start_axis=2).transpose([0, 2, 1])
+    rows = layer(ComputedCells(cells, paddle.zeros_like(cells)))
     decoder = MaskDecoder(CHANNELS, GRID, MaskDecoderConfig())
     close(decoder._arranged(rows.transpose([0, 2, 1])), nn.Sequential.forward(layer, image))
