@@ -10,6 +10,7 @@ from paddle import nn
 from paddle.static import InputSpec
 
 from ovseg.manifest import PromptKind
+from ovseg.network.mask_decoder import ComputedCells
 from ovseg.network.prompt_encoder import PADDING_LABEL
 from ovseg.network.segment_anything import SegmentAnything
 
@@ -56,7 +57,9 @@ class FusedProgram(nn.Layer):
         tokens = self.prompt_encoder.encode_points(coords, labels)
         cells = self.image_encoder(images).flatten(start_axis=2).transpose([0, 2, 1])
         cells = cells + self.prompt_encoder.no_mask()
-        masks, _ = self.mask_decoder(cells, self.grid_positions, tokens, self.mask_index)
+        masks, _ = self.mask_decoder(
+            ComputedCells(cells, self.grid_positions), tokens, self.mask_index
+        )
         return masks
 
     def input_specs(self) -> list[InputSpec]:

@@ -117,10 +117,10 @@ def test_a_model_without_our_network_cannot_become_paddlexs(
 
 def test_a_missing_weight_is_named(small_model: Path, tmp_path: Path) -> None:
     folder = install_small_model(tmp_path)
-    encoder = small_model / "encoder"
-    for file in encoder.iterdir():  # twice the encoder, and no prompt decoder
-        (folder / "prompt_decoder" / file.name).write_bytes(file.read_bytes())
-    with pytest.raises(ExportError, match=r"lack prompt_encoder\..*import the model again"):
+    decoder = small_model / "prompt_decoder"
+    for file in decoder.iterdir():  # twice the prompt decoder, and no encoder
+        (folder / "encoder" / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(ExportError, match=r"lack image_encoder\..*import the model again"):
         export_model(folder, "paddlex", tmp_path / "out")
 
 
