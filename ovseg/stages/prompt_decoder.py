@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -19,8 +18,8 @@ from ovseg.stages.prompts import BOTTOM_RIGHT, FOREGROUND, TOP_LEFT, Prompts
 Floats = NDArray[np.float32]
 
 LOW_RES_SIDE = 256
-# Prompts decoded in one run; each holds about 28 MB meanwhile. More are no faster, two are a tenth
-# slower, one a fifth (loadtest/decoder_speed.py).
+# Prompts decoded in one run; each holds about 28 MB meanwhile. More are no faster; with OpenVINO,
+# whose memory grows the most, nor are four than one (loadtest/decoder_speed.py).
 PROMPTS_PER_RUN = 4
 # What `ManyPromptsDecoder` is measured to be faster with. In bfloat16 the lengths of its cells,
 # sums of products of rounded numbers, would be too far off.
@@ -74,7 +73,7 @@ class SamPromptDecoder:
     Args:
         engine: the program `prompt_decoder`.
         mask_encoder: the program `mask_encoder`; runs only for prompts with a mask input.
-        many: what takes over once an image has had prompts enough; None if nothing does.
+        many: what decodes many prompts; None if this one does.
     """
 
     def __init__(
@@ -93,24 +92,40 @@ class SamPromptDecoder:
         n, m = len(prompts), len(mask_index)
         low_res_masks = np.empty((n, m, LOW_RES_SIDE, LOW_RES_SIDE), np.float32)
         scores = np.empty((n, m), np.float32)
-        run: Callable[..., tuple[Floats, ...]] = partial(self._engine.run, embedding=embedding)
-        if mask_input is None and self._many and self._many.is_worth_it(embedding, n):
-            run = self._many.run
         for index, group in prompts.groups():
-            # A mask input makes the image another one for its prompt: such prompts run alone.
-            for part in _parts(len(group), PROMPTS_PER_RUN if mask_input is None else 1):
-                rows = index[part]
-                if mask_input is not None:
-                    (image,) = self._mask_encoder.run(
-                        embedding=embedding, mask_input=mask_input[rows]
-                    )
-                    run = partial(self._engine.run, embedding=image)
-                low_res_masks[rows], scores[rows] = run(
-                    point_coords=group.coords[part],
-                    point_labels=group.labels[part],
-                    mask_index=mask_index,
-                )
+            for part, masks, iou in self._decode_group(
+                embedding,
+                group,
+                mask_input if mask_input is None else mask_input[index],
+                mask_index,
+            ):
+                low_res_masks[index[part]], scores[index[part]] = masks, iou
         return low_res_masks, scores
+
+    def _decode_group(
+        self,
+        embedding: Floats,
+        group: Prompts,
+        mask_input: Floats | None,
+        mask_index: NDArray[np.int32],
+    ) -> Iterator[tuple[slice, Floats, Floats]]:
+        """Prompts with the same number of tokens: which of them, their masks and scores."""
+        if mask_input is None and self._many and self._many.is_worth_it(embedding, group):
+            yield from self._many.decode(embedding, group, mask_index)
+            return
+        # A mask input makes the image another one for its prompt: such prompts run alone.
+        per_run = PROMPTS_PER_RUN if mask_input is None and not self._many else 1
+        image = embedding
+        for part in _parts(len(group), per_run):
+            if mask_input is not None:
+                (image,) = self._mask_encoder.run(embedding=embedding, mask_input=mask_input[part])
+            masks, scores = self._engine.run(
+                embedding=image,
+                point_coords=group.coords[part],
+                point_labels=group.labels[part],
+                mask_index=mask_index,
+            )
+            yield part, masks, scores
 
 
 class FusedPromptDecoder:

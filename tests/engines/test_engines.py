@@ -17,6 +17,8 @@ from ovseg.engines.onnx_runtime import OnnxRuntimeEngine
 from ovseg.engines.openvino import OpenVinoEngine, compress_weights, openvino_core
 from ovseg.engines.paddle_inference import PaddleEngine
 from ovseg.exporting.onnx_graph import write_onnx_graphs
+from ovseg.stages.many_prompts import PROMPTS_THAT_PAY, ManyPromptsDecoder
+from ovseg.stages.prompts import Prompts
 from tests.small_model import SMALL
 
 RNG = np.random.default_rng(7)
@@ -75,6 +77,21 @@ def test_one_decoder_takes_any_number_of_prompts(model: Path, engine: str) -> No
         for result, expected in zip(other.run(**inputs), paddle.run(**inputs), strict=True):
             assert result.shape[0] == n
             np.testing.assert_allclose(result, expected, atol=1e-4)
+
+
+@OTHERS
+@pytest.mark.parametrize("masks", [[0], [1, 2, 3]])
+def test_the_decoder_of_many_prompts_computes_what_paddle_does(
+    model: Path, engine: str, masks: list[int]
+) -> None:
+    terms, decoder = (open_with(engine, model / name) for name in ("image_terms", "terms_decoder"))
+    many = ManyPromptsDecoder(terms, decoder)
+    inputs = decoder_inputs(PROMPTS_THAT_PAY + 1, 2) | {"mask_index": np.array(masks, np.int32)}
+    prompts = Prompts(inputs["point_coords"], inputs["point_labels"])
+    paddle = PaddleEngine(model / "prompt_decoder", 1).run(**inputs)
+    parts = list(many.decode(inputs["embedding"], prompts, inputs["mask_index"]))
+    for result, expected in zip(list(zip(*parts, strict=True))[1:], paddle, strict=True):
+        np.testing.assert_allclose(np.concatenate(result), expected, atol=1e-4)
 
 
 @OTHERS

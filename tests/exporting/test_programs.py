@@ -13,7 +13,7 @@ from ovseg.cli.main import app
 from ovseg.engines.openvino import openvino_core
 from ovseg.engines.paddle_inference import PaddleEngine
 from ovseg.exporting.export_model import export_model
-from ovseg.manifest import IMAGE_TERMS
+from ovseg.manifest import IMAGE_TERMS, ModelManifest
 from ovseg.settings import get_settings
 from tests.small_model import SMALL
 
@@ -82,17 +82,17 @@ def test_openvino_computes_what_paddle_does(
 
 def test_paddle_programs_are_the_installed_ones(small_model: Path, tmp_path: Path) -> None:
     export_model(small_model, "paddle", tmp_path / "out")
-    for program in INPUTS:
+    for program in ModelManifest.load(small_model).program_names:
         for file in (small_model / program).iterdir():
             exported_file = tmp_path / "out" / program / file.name
             assert exported_file.read_bytes() == file.read_bytes()
 
 
-def test_the_readme_names_every_tensor(exported: Path) -> None:
+def test_the_readme_names_every_tensor(exported: Path, small_model: Path) -> None:
     import onnx
 
     readme = (exported / "onnx" / "README.md").read_text("utf-8")
-    for program in INPUTS:
+    for program in ModelManifest.load(small_model).program_names:
         graph = onnx.load(exported / "onnx" / f"{program}.onnx").graph
         for tensor in (*graph.input, *graph.output):
             assert f"`{tensor.name}`" in readme

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ovseg.engines import Array
-from ovseg.manifest import IMAGE_TERMS
+from ovseg.manifest import IMAGE_TERMS, TERMS_DECODER_PROMPTS, TERMS_DECODER_TOKENS
 from ovseg.stages.many_prompts import PROMPTS_THAT_PAY, ManyPromptsDecoder
-from ovseg.stages.prompt_decoder import PROMPTS_PER_RUN, SamPromptDecoder
+from ovseg.stages.prompt_decoder import SamPromptDecoder
 from ovseg.stages.prompts import Prompts
 
 
@@ -33,8 +33,12 @@ class Program:
         if self._name == "mask_encoder":
             return (inputs["embedding"],)
         image = inputs["placed"] if self._name == "terms_decoder" else inputs["embedding"]
-        scores = image.ravel()[0] + inputs["point_coords"][:, 0, :1]
-        return np.broadcast_to(scores[:, :, None, None], (len(scores), 1, 256, 256)), scores
+        if self._name == "terms_decoder":
+            shape = (TERMS_DECODER_PROMPTS, TERMS_DECODER_TOKENS)
+            assert inputs["point_coords"].shape == (*shape, 2)
+            assert inputs["point_labels"].shape == shape
+        scores = image.ravel()[0] + inputs["point_coords"][:, 0, :1] + inputs["mask_index"] / 8
+        return np.broadcast_to(scores[:, :, None, None], (*scores.shape, 256, 256)), scores
 
 
 @pytest.fixture
@@ -55,33 +59,41 @@ def embedding(number: float) -> Array:
     return np.full((1, 64, 64, 256), number, np.float32)
 
 
-def decode(decoder: SamPromptDecoder, image: Array, count: int) -> None:
-    """Decode boxes, and check that the masks are of this image and these boxes, in order."""
-    coords = np.arange(4 * count, dtype=np.float32).reshape(count, 2, 2)
-    labels = np.tile(np.array([[2, 3]], np.int32), (count, 1))
-    masks, scores = decoder.decode(image, Prompts(coords, labels), None, False)
-    expected = image.ravel()[0] + coords[:, 0, 0]
-    np.testing.assert_array_equal(masks[:, 0, 7, 7], expected)
-    np.testing.assert_array_equal(scores[:, 0], expected)
-
-
-def test_a_request_with_many_prompts_computes_the_terms_once(
-    decoder: SamPromptDecoder, programs: Programs
+def decode(
+    decoder: SamPromptDecoder, image: Array, count: int, points: int = 0, multimask: bool = False
 ) -> None:
-    decode(decoder, embedding(100), 2 * PROMPTS_PER_RUN + 1)
-    assert programs.ran == ["image_terms", *["terms_decoder"] * 3]
+    """Decode boxes with points, and check that each mask is of this image and of its prompt."""
+    coords = np.arange(count * (points + 2) * 2, dtype=np.float32).reshape(count, -1, 2)
+    labels = np.tile(np.array([[*[1] * points, 2, 3]], np.int32), (count, 1))
+    masks, scores = decoder.decode(image, Prompts(coords, labels), None, multimask)
+    candidates = np.array([1, 2, 3] if multimask else [0])
+    expected = image.ravel()[0] + coords[:, 0, :1] + candidates / 8
+    np.testing.assert_array_equal(masks[:, :, 7, 7], expected)
+    np.testing.assert_array_equal(scores, expected)
 
 
-def test_prompts_that_come_one_by_one_get_there_too(
-    decoder: SamPromptDecoder, programs: Programs
+@pytest.mark.parametrize("multimask", [False, True])
+@pytest.mark.parametrize("count", [PROMPTS_THAT_PAY, PROMPTS_THAT_PAY + 3])
+def test_many_prompts_are_decoded_in_pairs_with_terms_that_are_computed_once(
+    decoder: SamPromptDecoder, programs: Programs, count: int, multimask: bool
 ) -> None:
-    for _ in range(PROMPTS_THAT_PAY + 2):
-        decode(decoder, embedding(100), 1)
-    assert programs.ran == [
-        *["prompt_decoder"] * (PROMPTS_THAT_PAY - 1),
-        "image_terms",
-        *["terms_decoder"] * 3,
-    ]
+    decode(decoder, embedding(100), count, multimask=multimask)
+    pairs = -(-count // TERMS_DECODER_PROMPTS)
+    assert programs.ran == ["image_terms", *["terms_decoder"] * pairs]
+    decode(decoder, embedding(100), 2)
+    assert programs.ran[pairs + 1 :] == ["terms_decoder"]
+
+
+def test_few_prompts_do_not_compute_terms(decoder: SamPromptDecoder, programs: Programs) -> None:
+    decode(decoder, embedding(100), PROMPTS_THAT_PAY - 1)
+    assert programs.ran == ["prompt_decoder"] * (PROMPTS_THAT_PAY - 1)
+
+
+def test_one_prompt_is_not_decoded_as_two(decoder: SamPromptDecoder, programs: Programs) -> None:
+    decode(decoder, embedding(100), PROMPTS_THAT_PAY)
+    programs.ran.clear()
+    decode(decoder, embedding(100), 1)
+    assert programs.ran == ["prompt_decoder"]
 
 
 def test_another_image_is_never_decoded_with_the_terms_of_the_last(
@@ -92,27 +104,26 @@ def test_another_image_is_never_decoded_with_the_terms_of_the_last(
     other = image.copy()
     other[0, -1, -1, -1] += 1  # one number of a million
     programs.ran.clear()
-    decode(decoder, other, 1)
-    assert programs.ran == ["prompt_decoder"]
+    decode(decoder, other, 2)
+    assert programs.ran == ["prompt_decoder"] * 2
     image += 5  # The same array with another image in it, as of a buffer that is used again.
+    programs.ran.clear()
     decode(decoder, image, PROMPTS_THAT_PAY)
-    assert programs.ran[1] == "image_terms"
+    assert programs.ran[0] == "image_terms"
 
 
-def test_images_that_take_turns_do_not_compute_terms_again_and_again(
+def test_prompts_of_more_tokens_are_decoded_as_ever(
     decoder: SamPromptDecoder, programs: Programs
 ) -> None:
-    for number in (100, 200) * 20:
-        decode(decoder, embedding(number), 1)
-    assert set(programs.ran) == {"prompt_decoder"}
+    decode(decoder, embedding(100), PROMPTS_THAT_PAY, points=1)
+    assert programs.ran == ["prompt_decoder"] * PROMPTS_THAT_PAY
 
 
 def test_prompts_with_a_mask_input_have_an_image_of_their_own(
     decoder: SamPromptDecoder, programs: Programs
 ) -> None:
-    decode(decoder, embedding(100), PROMPTS_THAT_PAY)
-    programs.ran.clear()
-    coords, labels = np.zeros((1, 2, 2), np.float32), np.array([[2, 3]], np.int32)
-    mask_input = np.zeros((1, 256, 256), np.float32)
+    coords = np.zeros((PROMPTS_THAT_PAY, 2, 2), np.float32)
+    labels = np.tile(np.array([[2, 3]], np.int32), (PROMPTS_THAT_PAY, 1))
+    mask_input = np.zeros((PROMPTS_THAT_PAY, 256, 256), np.float32)
     decoder.decode(embedding(100), Prompts(coords, labels), mask_input, False)
-    assert programs.ran == ["mask_encoder", "prompt_decoder"]
+    assert programs.ran == ["mask_encoder", "prompt_decoder"] * PROMPTS_THAT_PAY
