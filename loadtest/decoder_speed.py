@@ -1,11 +1,11 @@
 """How fast the prompt decoder is, by engine and number of prompts, and whether its masks hold.
 
     python loadtest/decoder_speed.py models/sam_mini
-    python loadtest/decoder_speed.py models/sam_mini --against /path/of/an/older/import
 
 Engines take turns, run by run, so that whatever else the machine does falls on all of them alike.
-Masks are compared with Paddle's in float32, on a photo. `--against` names a model that was
-imported when the decoder took a mask input with each prompt (and gave all four masks).
+Masks are compared with Paddle's in float32, on a photo. "many prompts" decodes with the image's
+terms (`ovseg/network/low_rank_cells.py`), which it computes in each run here, unless they are
+"known".
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ from ovseg.engines.paddle_inference import PaddleEngine
 from ovseg.manifest import ModelManifest
 from ovseg.settings import EXAMPLE_PHOTO, available_cpus
 from ovseg.stages.image import decode_image, resize_longest_side
+from ovseg.stages.many_prompts import ManyPromptsDecoder
 from ovseg.stages.prompt_decoder import LOW_RES_SIDE
+from ovseg.stages.prompts import Prompts
 
 Floats = NDArray[np.float32]
 Decode = Callable[[Floats, Floats], Floats]
@@ -38,15 +40,31 @@ Decode = Callable[[Floats, Floats], Floats]
 # Multiplications and additions for a prompt of 7 tokens in SAM's size (4096 cells of 256
 # channels, tokens in 8 heads, 2 of them in the last attention), by arithmetic.
 _CELLS, _CHANNELS, _COLUMNS = 4096, 256, 7 * 8
+_UPSCALING = 4 * 64 * 128 + 16 * 32  # 32 channels of each pixel's four, and their product
 GIGAFLOPS_PER_PROMPT = (
     2e-9
     * _CELLS
     * (
         8 * _CHANNELS * _COLUMNS  # two layers, to the cells and back, scores and values
         + 2 * _CHANNELS * 2 * 8  # the last attention
-        + _CHANNELS * _CHANNELS  # upscaling: 4 x 64 channels,
-        + 4 * 64 * 128  # 4 x 32 of each of them,
-        + 16 * 32  # and their product with the mask's weights
+        + _CHANNELS * _CHANNELS  # upscaling: 4 x 64 channels
+        + _UPSCALING
+    )
+)
+# With terms: heads of 16 channels meet their tokens, and rows of one layer or two each other.
+_ROWS = _COLUMNS + 1
+GIGAFLOPS_WITH_TERMS = (
+    2e-9
+    * _CELLS
+    * (
+        11 * 16 * _COLUMNS  # two layers: scores of image and positions, values, lengths
+        + 3 * _ROWS * _COLUMNS  # the second one's scores and values of the rows
+        + _ROWS**2  # lengths, first layer
+        + (2 * _ROWS) ** 2  # and second
+        + 16 * 3 * 16  # the last attention
+        + 2 * 2 * _ROWS * 16
+        + 2 * _ROWS * _CHANNELS  # upscaling
+        + _UPSCALING
     )
 )
 
@@ -66,22 +84,11 @@ def decode(engine: Engine, embedding: Floats, boxes: Floats, per_run: int) -> Fl
     return np.concatenate(masks)[:, 0]
 
 
-def decode_as_before(engine: Engine, embedding: Floats, boxes: Floats) -> Floats:
-    """What `decode` does, with a program of version 1, eight prompts at a time."""
+def decode_many(many: ManyPromptsDecoder, embedding: Floats, boxes: Floats) -> Floats:
+    """The same with the image's terms, computed unless it is the image of the last call."""
     labels = np.tile(np.array([[2, 3]], np.int32), (len(boxes), 1))
-    masks = []
-    for start in range(0, len(boxes), 8):
-        part = slice(start, start + 8)
-        count = len(boxes[part])
-        answer = engine.run(
-            embedding=np.ascontiguousarray(embedding.transpose(0, 3, 1, 2)),
-            point_coords=boxes[part],
-            point_labels=labels[part],
-            mask_input=np.zeros((count, 256, 256), np.float32),
-            has_mask_input=np.zeros(count, np.float32),
-        )
-        masks.append(answer[0][:, 0])
-    return np.concatenate(masks)
+    parts = many.decode(embedding, Prompts(boxes, labels), np.zeros(1, np.int32))
+    return np.asarray(np.concatenate([masks for _, masks, _ in parts])[:, 0], np.float32)
 
 
 def embed(model: Path, photo: Path, threads: int) -> Floats:
@@ -119,7 +126,6 @@ def timed(run: Callable[[], Any]) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("model", type=Path, help="folder of an installed model")
-    parser.add_argument("--against", type=Path, help="the same model in an older import")
     parser.add_argument("--photo", type=Path, default=EXAMPLE_PHOTO)
     parser.add_argument("--prompts", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--per-run", type=int, nargs="+", default=[1, 2, 4, 8])
@@ -133,24 +139,27 @@ def main() -> None:
     reference = PaddleEngine(program, threads)
     openvino = OpenVinoEngine(program, threads, "fp32")
     contestants: dict[str, Decode] = {}
-    if chosen.against:
-        before = chosen.against / "prompt_decoder"
-        engines: dict[str, Engine] = {"openvino fp32": OpenVinoEngine(before, threads, "fp32")}
-        if not chosen.no_paddle:
-            engines["paddle fp32"] = PaddleEngine(before, threads)
-        for name, engine in engines.items():
-            contestants[f"before, {name}"] = partial(decode_as_before, engine)
     if not chosen.no_paddle:
         contestants["paddle fp32, 4 a run"] = partial(decode, reference, per_run=4)
     for per_run in chosen.per_run:
         contestants[f"openvino fp32, {per_run} a run"] = partial(decode, openvino, per_run=per_run)
+    terms, of_terms = (
+        OpenVinoEngine(chosen.model / name, threads, "fp32")
+        for name in ("image_terms", "terms_decoder")
+    )
+    known = ManyPromptsDecoder(terms, of_terms)
+    contestants["many prompts"] = lambda embedding, boxes: decode_many(
+        ManyPromptsDecoder(terms, of_terms), embedding, boxes
+    )
+    contestants["many prompts, terms known"] = partial(decode_many, known)
     if cpu_has_bf16():
         bf16 = OpenVinoEngine(program, threads, "bf16")
         for per_run in chosen.per_run:
             contestants[f"openvino bf16, {per_run} a run"] = partial(decode, bf16, per_run=per_run)
 
     peak = gemm_peak("fp32", threads) / 1e9
-    print(f"fp32 GEMM peak {peak:.0f} GFLOP/s; {GIGAFLOPS_PER_PROMPT:.2f} GFLOP a prompt\n")
+    print(f"fp32 GEMM peak {peak:.0f} GFLOP/s; {GIGAFLOPS_PER_PROMPT:.2f} GFLOP a prompt, ", end="")
+    print(f"{GIGAFLOPS_WITH_TERMS:.2f} with terms\n")
     print("| prompts | engine | ms | (min-max) | CPU ms | ms a prompt | GFLOP/s | of peak |")
     print("|---|---|---|---|---|---|---|---|")
     side = ModelManifest.load(chosen.model).input_size
@@ -165,10 +174,9 @@ def main() -> None:
         for name, pairs in times.items():
             wall = [1e3 * pair[0] for pair in pairs]
             median = statistics.median(wall)
-            speed = "- | -"
-            if not name.startswith("before"):
-                gigaflops = GIGAFLOPS_PER_PROMPT * count / median * 1e3
-                speed = f"{gigaflops:.0f} | {gigaflops / peak:.0%}"
+            arithmetic = GIGAFLOPS_WITH_TERMS if "many" in name else GIGAFLOPS_PER_PROMPT
+            gigaflops = arithmetic * count / median * 1e3
+            speed = f"{gigaflops:.0f} | {gigaflops / peak:.0%}"
             cpu = 1e3 * statistics.median(pair[1] for pair in pairs)
             print(
                 f"| {count} | {name} | {median:.1f} | {min(wall):.1f}-{max(wall):.1f} | {cpu:.0f} "
