@@ -88,7 +88,7 @@ def decode_many(many: ManyPromptsDecoder, embedding: Floats, boxes: Floats) -> F
     """The same with the image's terms, computed unless it is the image of the last call."""
     labels = np.tile(np.array([[2, 3]], np.int32), (len(boxes), 1))
     parts = many.decode(embedding, Prompts(boxes, labels), np.zeros(1, np.int32))
-    return np.asarray(np.concatenate([masks for _, masks, _ in parts])[:, 0], np.float32)
+    return np.concatenate([masks for _, masks, _ in parts])[:, 0]
 
 
 def embed(model: Path, photo: Path, threads: int) -> Floats:
@@ -106,7 +106,7 @@ def random_boxes(count: int, side: int) -> Floats:
     random = np.random.default_rng(0)
     corner = random.uniform(0, 0.5, (count, 1, 2))
     size = random.uniform(0.1, 0.5, (count, 1, 2))
-    return (np.concatenate([corner, corner + size], axis=1) * side).astype(np.float32)
+    return np.asarray(np.concatenate([corner, corner + size], axis=1) * side, np.float32)
 
 
 def compared(masks: Floats, expected: Floats) -> str:
