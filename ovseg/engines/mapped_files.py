@@ -5,7 +5,12 @@ from __future__ import annotations
 import ctypes
 import mmap
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+RELEASE_INTERVAL_S = 0.05
 
 
 def release_pages(file: Path) -> int:
@@ -36,3 +41,28 @@ def release_pages(file: Path) -> int:
         if libc.madvise(start, end - start, mmap.MADV_DONTNEED) == 0:
             released += end - start
     return released
+
+
+@contextmanager
+def releasing_pages(file: Path) -> Iterator[None]:
+    """Give a file's pages back again and again while something reads through it, and at the end.
+
+    Else what is made of the file, and the whole file, are in memory at the same time.
+
+    Args:
+        file: see `release_pages`.
+    """
+    is_read = threading.Event()
+
+    def release() -> None:
+        while not is_read.wait(RELEASE_INTERVAL_S):
+            release_pages(file)
+
+    thread = threading.Thread(target=release, name="releasing-pages", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_read.set()
+        thread.join()
+        release_pages(file)

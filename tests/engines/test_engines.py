@@ -14,7 +14,7 @@ import pytest
 from ovseg.engines import Array, EngineError
 from ovseg.engines.artefacts import ONNX_FILE_NAME, PARAMETERS_FILE_NAME
 from ovseg.engines.onnx_runtime import OnnxRuntimeEngine
-from ovseg.engines.openvino import OpenVinoEngine, compress_weights, openvino_core
+from ovseg.engines.openvino import OpenVinoEngine, compress_weights, fix_batch, openvino_core
 from ovseg.engines.paddle_inference import PaddleEngine
 from ovseg.exporting.onnx_graph import write_onnx_graphs
 from ovseg.stages.many_prompts import PROMPTS_THAT_PAY, ManyPromptsDecoder
@@ -66,6 +66,43 @@ def test_the_encoder_computes_what_paddle_does(model: Path, engine: str) -> None
     (expected,) = PaddleEngine(model / "encoder", 1).run(**ENCODER_INPUTS)
     (embedding,) = open_with(engine, model / "encoder").run(**ENCODER_INPUTS)
     np.testing.assert_allclose(embedding, expected, atol=1e-4)
+
+
+def test_openvino_encodes_a_batch_as_it_encodes_each_image(model: Path) -> None:
+    encoder = open_with("openvino", model / "encoder")
+    (both,) = encoder.run(**ENCODER_INPUTS)
+    for row in range(2):
+        (one,) = encoder.run(
+            **{name: array[row : row + 1] for name, array in ENCODER_INPUTS.items()}
+        )
+        np.testing.assert_array_equal(both[row : row + 1], one)
+    for pixels, sizes in ((2, 1), (0, 0)):
+        with pytest.raises(EngineError, match="as many of every input, and at least one"):
+            encoder.run(
+                pixels=ENCODER_INPUTS["pixels"][:pixels],
+                input_size=ENCODER_INPUTS["input_size"][:sizes],
+            )
+
+
+def test_layers_of_the_encoder_share_what_depends_on_shapes(model: Path) -> None:
+    read = openvino_core().read_model(model / "encoder" / ONNX_FILE_NAME)
+    given = {node.name for node in read.get_ops()}
+    assert fix_batch(read)
+    assert [list(tensor.shape) for tensor in read.inputs] == [[1, SIDE, SIDE, 3], [1, 2]]
+    constants = [node for node in read.get_ops() if node.get_type_name() == "Constant"]
+    computed = [
+        (tuple(node.shape), node.data.tobytes()) for node in constants if node.name not in given
+    ]
+    assert len(computed) == len(set(computed))
+    # Both blocks read the one padding of the windows.
+    (padding,) = (node for node in constants if list(node.shape) == [1, 6, 64, 48])
+    assert len(padding.output(0).get_target_inputs()) == 2
+    assert not fix_batch(read), "nothing varies any more"
+
+
+def test_only_batches_of_images_are_taken_one_by_one(model: Path) -> None:
+    read = openvino_core().read_model(model / "prompt_decoder" / ONNX_FILE_NAME)
+    assert not fix_batch(read)
 
 
 @OTHERS

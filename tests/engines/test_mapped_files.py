@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import mmap
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ovseg.engines.artefacts import PARAMETERS_FILE_NAME
-from ovseg.engines.mapped_files import release_pages
+from ovseg.engines.mapped_files import release_pages, releasing_pages
 from ovseg.engines.openvino import OpenVinoEngine
 from tests.bundled_model import copy_bundled_model
 
@@ -55,6 +56,21 @@ def test_another_file_is_left_alone(file: Path, tmp_path: Path) -> None:
         assert len(bytes(mapping)) == SIZE
         assert release_pages(tmp_path / "a file") == 0
         assert resident_bytes(file) == SIZE
+
+
+def test_pages_are_given_back_while_something_reads(file: Path) -> None:
+    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as mapping:
+        with releasing_pages(file):
+            for _ in range(2):
+                content = bytes(mapping)
+                deadline = time.monotonic() + 60
+                while resident_bytes(file):
+                    assert time.monotonic() < deadline
+                    time.sleep(0.01)
+            assert content == bytes(mapping)
+        assert resident_bytes(file) == 0
+        assert bytes(mapping) == content
+        assert resident_bytes(file) == SIZE, "nobody gives them back any more"
 
 
 def test_openvino_holds_one_copy_of_the_weights(tmp_path: Path) -> None:
