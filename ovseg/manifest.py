@@ -37,10 +37,8 @@ PROGRAMS_VERSION = 4
 
 IMAGE_TERMS = ("placed", "columns", "values", "pixels", "squares")
 """What the program `image_terms` gives and `terms_decoder` takes, in this order."""
-TERMS_DECODER_PROMPTS = 2
-"""How many prompts `terms_decoder` takes."""
 TERMS_DECODER_TOKENS = 2
-"""Of each of them: a box's corners, or a point and its padding."""
+"""Of each prompt that `terms_decoder` takes: a box's corners, or a point and its padding."""
 
 
 class ModelNotInstalledError(Exception):

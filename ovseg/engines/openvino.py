@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from hashlib import sha256
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,15 @@ import numpy as np
 from ovseg.engine_names import PrecisionName
 from ovseg.engines import Array, EngineError, first_line
 from ovseg.engines.artefacts import ONNX_FILE_NAME, PARAMETERS_FILE_NAME, require_files
-from ovseg.engines.mapped_files import release_pages, releasing_pages
+from ovseg.engines.mapped_files import release_freed_memory, release_pages, releasing_pages
+from ovseg.engines.openvino_graph import compress_weights, fix_rows
 
-ENCODER = "encoder"
-"""The program whose inputs all have an item for each image."""
-
-# Matrices with fewer elements stay as they are: they cost nothing, and are often sensitive.
-SMALLEST_COMPRESSED = 4096
+ROWS: dict[str, dict[str, int]] = {
+    "encoder": {"pixels": 1, "input_size": 1},
+    "prompt_decoder": {"point_coords": 1, "point_labels": 1},
+}
+"""By program and input: how many images or prompts it is compiled for. A run of more is several:
+no slower, while one of any number is, and takes more memory."""
 
 
 def import_openvino() -> Any:
@@ -74,7 +76,14 @@ def lowest_latency(threads: int, is_bf16: bool) -> dict[str, Any]:
 class OpenVinoEngine:
     """A program run by OpenVINO, one request at a time, with the lowest latency."""
 
-    def __init__(self, program_folder: Path, threads: int, precision: PrecisionName) -> None:
+    def __init__(
+        self,
+        program_folder: Path,
+        threads: int,
+        precision: PrecisionName,
+        rows: Mapping[str, int] | None = None,
+        shares_outputs: bool = False,
+    ) -> None:
         """Load the program.
 
         Args:
@@ -83,6 +92,9 @@ class OpenVinoEngine:
             precision: what matrix products compute in; inputs and outputs stay as they are.
                 int8: weights, and activations as they come where the CPU has instructions for it;
                 the rest in bfloat16 if it can.
+            rows: how many rows to compile it for, by the names of inputs that take any number of
+                them; what `ROWS` says by default.
+            shares_outputs: `run` returns the engine's own memory, which its next run overwrites.
 
         Raises:
             EngineError: a file is missing, or OpenVINO cannot load it.
@@ -96,7 +108,8 @@ class OpenVinoEngine:
             # the file that they come from mapped. Where shapes vary it makes some in the first run.
             with releasing_pages(self._weights):
                 model = core.read_model(program_folder / ONNX_FILE_NAME)
-                self._takes_one = self._name == ENCODER and fix_batch(model)
+                rows = ROWS.get(self._name, {}) if rows is None else rows
+                self._rows = fix_rows(model, rows)
                 if precision == "int8" and not compress_weights(model):
                     raise EngineError(f"{self._name} has no large matrices to make int8")
                 is_bf16 = precision == "bf16" or (precision == "int8" and cpu_has_bf16())
@@ -106,6 +119,7 @@ class OpenVinoEngine:
                 f"OpenVINO cannot load {program_folder}: {first_line(error)}"
             ) from None
         self._has_run = False
+        self._shares_outputs = shares_outputs
         self._request = compiled.create_infer_request()
         # A tensor may have further names, of what the graph makes of it without a change.
         self._inputs = frozenset(tensor.node.friendly_name for tensor in compiled.inputs)
@@ -117,107 +131,39 @@ class OpenVinoEngine:
             raise EngineError(
                 f"{self._name} takes {sorted(self._inputs)}, but was given {sorted(inputs)}"
             )
-        if not self._takes_one:
+        if not self._rows:
             return self._run(inputs)
-        lengths = {len(array) for array in inputs.values()}
-        if len(lengths) != 1 or 0 in lengths:
+        counts = {len(inputs[name]) / rows for name, rows in self._rows.items()}
+        if len(counts) != 1 or not min(counts).is_integer() or not min(counts):
             raise EngineError(f"{self._name} takes as many of every input, and at least one")
-        parts = (
-            self._run({name: array[row : row + 1] for name, array in inputs.items()})
-            for row in range(*lengths)
-        )
-        return tuple(
-            results[0] if len(results) == 1 else np.concatenate(results)
-            for results in zip(*parts, strict=True)
-        )
+        parts = [self._run(self._part(inputs, number)) for number in range(int(*counts))]
+        if len(parts) == 1:
+            return parts[0]
+        return tuple(np.concatenate(results) for results in zip(*parts, strict=True))
+
+    def _part(self, inputs: dict[str, Array], number: int) -> dict[str, Array]:
+        """The rows of one run, and the inputs that have none."""
+        return {
+            name: array[number * rows : (number + 1) * rows]
+            if (rows := self._rows.get(name))
+            else array
+            for name, array in inputs.items()
+        }
 
     def _run(self, inputs: dict[str, Array]) -> tuple[Array, ...]:
         """Run what was compiled, once."""
         try:
-            # Inputs are read where they lie; outputs are copied out of the request's memory,
-            # which the next run overwrites.
+            # Inputs are read where they lie; outputs lie in the request's memory, which the next
+            # run overwrites.
             results = self._request.infer(
                 {name: np.ascontiguousarray(array) for name, array in inputs.items()},
                 share_inputs=True,
+                share_outputs=self._shares_outputs,
             )
         except (RuntimeError, TypeError) as error:
             raise EngineError(f"OpenVINO cannot run {self._name}: {first_line(error)}") from None
         if not self._has_run:
             self._has_run = True
             release_pages(self._weights)
+            release_freed_memory()
         return tuple(results[output] for output in self._outputs)
-
-
-def fix_batch(model: Any) -> bool:
-    """Make a program that takes any number of images take one: it runs faster, in less memory.
-
-    With shapes that are known, OpenVINO plans the memory of a run once, packs all weights while it
-    loads, and makes constants of what depends on shapes alone (padding, codes of positions). These
-    are large, and the same in many layers, which OpenVINO does not see: here they become one.
-
-    Args:
-        model: an `openvino.Model`; changed in place.
-
-    Returns:
-        False if the model is as it was: more than the first axis of its inputs varies, or nothing.
-    """
-    from openvino.passes import ConstantFolding, Manager
-
-    shapes = [tensor.get_partial_shape() for tensor in model.inputs]
-    if any(shape.rank.is_dynamic for shape in shapes) or not all(
-        [axis for axis, size in enumerate(shape) if size.is_dynamic] == [0] for shape in shapes
-    ):
-        return False
-    model.reshape(
-        {
-            tensor: [1, *(size.get_length() for size in list(shape)[1:])]
-            for tensor, shape in zip(model.inputs, shapes, strict=True)
-        }
-    )
-    given = {node.name for node in model.get_ops()}
-    passes = Manager()
-    passes.register_pass(ConstantFolding())
-    passes.run_passes(model)
-    first: dict[tuple[str, tuple[int, ...], bytes], Any] = {}
-    for node in model.get_ordered_ops():
-        if node.get_type_name() == "Constant" and node.name not in given:
-            digest = sha256(node.data.tobytes()).digest()
-            key = (str(node.get_element_type()), tuple(node.shape), digest)
-            same = first.setdefault(key, node)
-            if same is not node:
-                for reader in node.output(0).get_target_inputs():
-                    reader.replace_source_output(same.output(0))
-    return True
-
-
-def compress_weights(model: Any) -> int:
-    """Make the large constant matrices of a model int8, with a scale for each output channel.
-
-    OpenVINO computes with such weights as they are, and quantises the activations as they come.
-
-    Args:
-        model: an `openvino.Model`; changed in place.
-
-    Returns:
-        The number of matrices.
-    """
-    from openvino import Type, opset8
-
-    compressed = 0
-    for product in model.get_ops():
-        if product.get_type_name() != "MatMul":
-            continue
-        weights = product.input_value(1).get_node()
-        if weights.get_type_name() != "Constant" or weights.get_element_type() != Type.f32:
-            continue
-        matrix = weights.data
-        if matrix.ndim != 2 or matrix.size < SMALLEST_COMPRESSED:
-            continue
-        inputs_axis = 1 if product.get_attributes()["transpose_b"] else 0
-        scale = np.abs(matrix).max(axis=inputs_axis, keepdims=True) / np.float32(127)
-        scale[scale == 0] = 1
-        codes = opset8.constant(np.rint(matrix / scale).astype(np.int8))
-        restored = opset8.multiply(opset8.convert(codes, "f32"), opset8.constant(scale))
-        product.input(1).replace_source_output(restored.output(0))
-        compressed += 1
-    return compressed

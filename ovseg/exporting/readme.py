@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from ovseg.manifest import (
     IMAGE_TERMS,
-    TERMS_DECODER_PROMPTS,
     TERMS_DECODER_TOKENS,
     ModelManifest,
     PromptKind,
@@ -100,7 +99,10 @@ def _tensors(manifest: ModelManifest) -> dict[str, list[Row]]:
         ],
         "terms_decoder": [
             *_terms("in"),
-            *((tensor, _of_prompts(shape), "as above") for tensor, shape, _ in decoder[1:]),
+            *(
+                (tensor, shape.replace(", P", f", {TERMS_DECODER_TOKENS}"), "as above")
+                for tensor, shape, _ in decoder[1:]
+            ),
         ],
         "box": [image, box, mask],
         "point": [image, point, mask],
@@ -110,12 +112,6 @@ def _tensors(manifest: ModelManifest) -> dict[str, list[Row]]:
 def _terms(direction: str) -> list[Row]:
     meaning = "what `terms_decoder` takes of an image: fewer products for many prompts"
     return [(f"{direction}: `{name}`", "FP32", meaning) for name in IMAGE_TERMS]
-
-
-def _of_prompts(shape: str) -> str:
-    """Of the prompts that `terms_decoder` takes."""
-    shape = shape.replace("[N", f"[{TERMS_DECODER_PROMPTS}")
-    return shape.replace(", P", f", {TERMS_DECODER_TOKENS}")
 
 
 def _table(rows: Sequence[Row]) -> list[str]:

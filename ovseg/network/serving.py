@@ -14,7 +14,7 @@ import paddle
 from paddle import nn
 from paddle.static import InputSpec
 
-from ovseg.manifest import PIXEL_MEAN, PIXEL_STD, TERMS_DECODER_PROMPTS, TERMS_DECODER_TOKENS
+from ovseg.manifest import PIXEL_MEAN, PIXEL_STD, TERMS_DECODER_TOKENS
 from ovseg.network.image_terms import ImageTerms, TermReader, image_terms, position_terms
 from ovseg.network.low_rank_cells import LowRankCells
 from ovseg.network.mask_decoder import ComputedCells
@@ -139,8 +139,8 @@ class ImageTermsProgram(nn.Layer):
 class TermsDecoderProgram(nn.Layer):
     """The terms of an image and prompts -> what `PromptDecoderProgram` gives.
 
-    It is exported for `TERMS_DECODER_PROMPTS` of `TERMS_DECODER_TOKENS`: with shapes that it knows,
-    OpenVINO is a tenth faster and takes half of the memory.
+    It is exported for prompts of `TERMS_DECODER_TOKENS`: with shapes that it knows, OpenVINO is
+    faster and takes less memory.
     """
 
     def __init__(self, network: SegmentAnything) -> None:
@@ -179,11 +179,10 @@ class TermsDecoderProgram(nn.Layer):
 
     def input_specs(self) -> list[InputSpec]:
         """Names, shapes and types of the exported program's inputs."""
-        prompts = (TERMS_DECODER_PROMPTS, TERMS_DECODER_TOKENS)
         return [
             *self._term_specs,
-            InputSpec([*prompts, 2], "float32", "point_coords"),
-            InputSpec([*prompts], "int32", "point_labels"),
+            InputSpec([None, TERMS_DECODER_TOKENS, 2], "float32", "point_coords"),
+            InputSpec([None, TERMS_DECODER_TOKENS], "int32", "point_labels"),
             InputSpec([None], "int32", "mask_index"),
         ]
 

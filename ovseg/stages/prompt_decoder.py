@@ -12,14 +12,14 @@ from ovseg.engines import Engine
 from ovseg.engines.choosing import EngineChoice, EngineSettings, choose_engine, open_engine
 from ovseg.manifest import ModelManifest, PromptKind
 from ovseg.stages.errors import InvalidInputError
-from ovseg.stages.many_prompts import ManyPromptsDecoder
+from ovseg.stages.many_prompts import ManyPromptsDecoder, load_many_prompts_decoder
 from ovseg.stages.prompts import BOTTOM_RIGHT, FOREGROUND, TOP_LEFT, Prompts
 
 Floats = NDArray[np.float32]
 
 LOW_RES_SIDE = 256
-# Prompts decoded in one run; each holds about 28 MB meanwhile. More are no faster; with OpenVINO,
-# whose memory grows the most, nor are four than one (loadtest/decoder_speed.py).
+# Prompts given to an engine together; each holds about 28 MB meanwhile, unless it takes them one by
+# one. More are no faster (loadtest/decoder_speed.py).
 PROMPTS_PER_RUN = 4
 # What `ManyPromptsDecoder` is measured to be faster with. In bfloat16 the lengths of its cells,
 # sums of products of rounded numbers, would be too far off.
@@ -111,10 +111,10 @@ class SamPromptDecoder:
     ) -> Iterator[tuple[slice, Floats, Floats]]:
         """Prompts with the same number of tokens: which of them, their masks and scores."""
         if mask_input is None and self._many and self._many.is_worth_it(embedding, group):
-            yield from self._many.decode(embedding, group, mask_index)
+            yield from self._many.decode(group, mask_index)
             return
         # A mask input makes the image another one for its prompt: such prompts run alone.
-        per_run = PROMPTS_PER_RUN if mask_input is None and not self._many else 1
+        per_run = PROMPTS_PER_RUN if mask_input is None else 1
         image = embedding
         for part in _parts(len(group), per_run):
             if mask_input is not None:
@@ -204,10 +204,7 @@ def load_prompt_decoder(settings: EngineSettings) -> PromptDecoder:
     if manifest.kind == "split":
         many = None
         if choose_engine("decoder", settings, manifest) == FASTER_FOR_MANY:
-            many = ManyPromptsDecoder(
-                open_engine(folder / "image_terms", settings, manifest),
-                open_engine(folder / "terms_decoder", settings, manifest),
-            )
+            many = load_many_prompts_decoder(folder, settings.threads)
         return SamPromptDecoder(
             open_engine(folder / "prompt_decoder", settings, manifest),
             open_engine(folder / "mask_encoder", settings, manifest),

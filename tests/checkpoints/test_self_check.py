@@ -105,7 +105,7 @@ def test_an_engine_with_other_masks_is_refused_and_the_next_one_is_tried(
 def test_int8_is_tried_when_asked_for_and_refused_is_not_recorded(
     model: Path, monkeypatch: pytest.MonkeyPatch, distort: Callable[[str], None]
 ) -> None:
-    monkeypatch.setattr("ovseg.engines.openvino.SMALLEST_COMPRESSED", 100)
+    monkeypatch.setattr("ovseg.engines.openvino_graph.SMALLEST_COMPRESSED", 100)
     accepted = check_engines(model, SETTINGS, precision="int8")
     check = results(accepted)["encoder openvino int8"]
     assert check.mean_iou < 1, "int8 is not float32"

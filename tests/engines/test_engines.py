@@ -14,10 +14,15 @@ import pytest
 from ovseg.engines import Array, EngineError
 from ovseg.engines.artefacts import ONNX_FILE_NAME, PARAMETERS_FILE_NAME
 from ovseg.engines.onnx_runtime import OnnxRuntimeEngine
-from ovseg.engines.openvino import OpenVinoEngine, compress_weights, fix_batch, openvino_core
+from ovseg.engines.openvino import ROWS, OpenVinoEngine, openvino_core
+from ovseg.engines.openvino_graph import compress_weights, fix_rows
 from ovseg.engines.paddle_inference import PaddleEngine
 from ovseg.exporting.onnx_graph import write_onnx_graphs
-from ovseg.stages.many_prompts import PROMPTS_THAT_PAY, ManyPromptsDecoder
+from ovseg.stages.many_prompts import (
+    PROMPTS_THAT_PAY,
+    ManyPromptsDecoder,
+    load_many_prompts_decoder,
+)
 from ovseg.stages.prompts import Prompts
 from tests.small_model import SMALL
 
@@ -87,7 +92,7 @@ def test_openvino_encodes_a_batch_as_it_encodes_each_image(model: Path) -> None:
 def test_layers_of_the_encoder_share_what_depends_on_shapes(model: Path) -> None:
     read = openvino_core().read_model(model / "encoder" / ONNX_FILE_NAME)
     given = {node.name for node in read.get_ops()}
-    assert fix_batch(read)
+    assert fix_rows(read, ROWS["encoder"]) == {"pixels": 1, "input_size": 1}
     assert [list(tensor.shape) for tensor in read.inputs] == [[1, SIDE, SIDE, 3], [1, 2]]
     constants = [node for node in read.get_ops() if node.get_type_name() == "Constant"]
     computed = [
@@ -97,12 +102,21 @@ def test_layers_of_the_encoder_share_what_depends_on_shapes(model: Path) -> None
     # Both blocks read the one padding of the windows.
     (padding,) = (node for node in constants if list(node.shape) == [1, 6, 64, 48])
     assert len(padding.output(0).get_target_inputs()) == 2
-    assert not fix_batch(read), "nothing varies any more"
+    assert not fix_rows(read, ROWS["encoder"]), "nothing varies any more"
 
 
-def test_only_batches_of_images_are_taken_one_by_one(model: Path) -> None:
-    read = openvino_core().read_model(model / "prompt_decoder" / ONNX_FILE_NAME)
-    assert not fix_batch(read)
+def test_inputs_that_a_model_does_not_have_are_left_alone(model: Path) -> None:
+    read = openvino_core().read_model(model / "image_terms" / ONNX_FILE_NAME)
+    assert fix_rows(read, {"point_coords": 1, "embedding": 2}) == {}
+
+
+def test_rows_that_do_not_fill_a_run_are_refused(model: Path) -> None:
+    pairs = {"point_coords": 2, "point_labels": 2}
+    decoder = OpenVinoEngine(model / "prompt_decoder", 1, "fp32", rows=pairs)
+    masks, _ = decoder.run(**decoder_inputs(4, 2))
+    assert len(masks) == 4
+    with pytest.raises(EngineError, match="as many of every input"):
+        decoder.run(**decoder_inputs(3, 2))
 
 
 @OTHERS
@@ -122,11 +136,14 @@ def test_the_decoder_of_many_prompts_computes_what_paddle_does(
     model: Path, engine: str, masks: list[int]
 ) -> None:
     terms, decoder = (open_with(engine, model / name) for name in ("image_terms", "terms_decoder"))
-    many = ManyPromptsDecoder(terms, decoder)
-    inputs = decoder_inputs(PROMPTS_THAT_PAY + 1, 2) | {"mask_index": np.array(masks, np.int32)}
+    many = ManyPromptsDecoder(terms, decoder, decoder)
+    if engine == "openvino":
+        many = load_many_prompts_decoder(model, threads=1)
+    inputs = decoder_inputs(PROMPTS_THAT_PAY, 2) | {"mask_index": np.array(masks, np.int32)}
     prompts = Prompts(inputs["point_coords"], inputs["point_labels"])
     paddle = PaddleEngine(model / "prompt_decoder", 1).run(**inputs)
-    parts = list(many.decode(inputs["embedding"], prompts, inputs["mask_index"]))
+    assert many.is_worth_it(inputs["embedding"], prompts)
+    parts = list(many.decode(prompts, inputs["mask_index"]))
     for result, expected in zip(list(zip(*parts, strict=True))[1:], paddle, strict=True):
         np.testing.assert_allclose(np.concatenate(result), expected, atol=1e-4)
 
@@ -200,7 +217,7 @@ def test_int8_weights_stand_for_their_matrices(model: Path) -> None:
 
 
 def test_int8_is_close_to_float32(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ovseg.engines.openvino.SMALLEST_COMPRESSED", 100)
+    monkeypatch.setattr("ovseg.engines.openvino_graph.SMALLEST_COMPRESSED", 100)
     (expected,) = PaddleEngine(model / "encoder", 1).run(**ENCODER_INPUTS)
     (embedding,) = OpenVinoEngine(model / "encoder", 1, "int8").run(**ENCODER_INPUTS)
     difference = np.abs(embedding - expected).max() / np.abs(expected).max()
