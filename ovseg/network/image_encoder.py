@@ -17,6 +17,8 @@ from ovseg.network.variants import VitConfig
 
 LAYER_NORM_EPSILON = 1e-6
 MLP_RATIO = 4
+GLOBAL_HEAD_GROUPS = 2
+"""Global attention is computed for a part of the heads after another: less is alive at once."""
 
 
 class RelativePositionAttention(nn.Layer):
@@ -72,11 +74,25 @@ class RelativePositionAttention(nn.Layer):
 
     def _attend(self, qkv: paddle.Tensor) -> paddle.Tensor:
         """Attention within each area: [B', area * area, 3 * dim] -> [B', area * area, dim]."""
-        num_tokens = self.area_size**2
-        head_shape = [-1, num_tokens, self.num_heads, self.head_dim]
+        parts = qkv.split(3, axis=-1)
+        if self.window_size is not None:
+            return self._attend_heads(*parts)
+        query, key, value = (part.split(GLOBAL_HEAD_GROUPS, axis=-1) for part in parts)
+        attended = [
+            self._attend_heads(query[group], key[group], value[group])
+            for group in range(GLOBAL_HEAD_GROUPS)
+        ]
+        return paddle.concat(attended, axis=-1)
+
+    def _attend_heads(
+        self, query: paddle.Tensor, key: paddle.Tensor, value: paddle.Tensor
+    ) -> paddle.Tensor:
+        """Attention of some heads: thrice [B', area * area, heads * head_dim] -> the same shape."""
+        num_tokens, width = self.area_size**2, query.shape[-1]
+        head_shape = [-1, num_tokens, width // self.head_dim, self.head_dim]
         # Each [B', heads, tokens, head_dim].
         query, key, value = (
-            part.reshape(head_shape).transpose([0, 2, 1, 3]) for part in qkv.split(3, axis=-1)
+            part.reshape(head_shape).transpose([0, 2, 1, 3]) for part in (query, key, value)
         )
         query = paddle.concat([query * self.head_dim**-0.5, self._position_scores(query)], axis=-1)
         # Adding zeros spreads the codes over the axes of batch (dynamic) and heads.
@@ -84,14 +100,14 @@ class RelativePositionAttention(nn.Layer):
         key = paddle.concat([key, key_codes], axis=-1)
         weights = nn.functional.softmax(paddle.matmul(query, key, transpose_y=True), axis=-1)
         attended = paddle.matmul(weights, value)
-        return attended.transpose([0, 2, 1, 3]).reshape([-1, num_tokens, self.dim])
+        return attended.transpose([0, 2, 1, 3]).reshape([-1, num_tokens, width])
 
     def _position_scores(self, query: paddle.Tensor) -> paddle.Tensor:
         """Scores of every query against each key row, then each key column.
 
         [B', heads, tokens, head_dim] -> [B', heads, tokens, 2 * area].
         """
-        size = self.area_size
+        size, heads = self.area_size, query.shape[1]
         table_shape = [size, size, self.head_dim]
         row_table = paddle.gather(self.rel_pos_h, self.offsets).reshape(table_shape)
         column_table = paddle.gather(self.rel_pos_w, self.offsets).reshape(table_shape)
@@ -101,7 +117,7 @@ class RelativePositionAttention(nn.Layer):
         by_column = grid.transpose([0, 2, 1, 3])
         column_scores = paddle.matmul(by_column, column_table, transpose_y=True)
         scores = paddle.concat([row_scores, column_scores.transpose([0, 2, 1, 3])], axis=-1)
-        return scores.reshape([-1, self.num_heads, size * size, 2 * size])
+        return scores.reshape([-1, heads, size * size, 2 * size])
 
 
 class TransformerBlock(nn.Layer):

@@ -65,8 +65,9 @@ def attend_by_definition(
     return attended.reshape(rows, columns, dim)
 
 
-def test_global_attention_matches_its_definition() -> None:
-    layer = RelativePositionAttention(dim=8, num_heads=2, grid_size=5, window_size=None)
+@pytest.mark.parametrize("num_heads", [2, 4])
+def test_global_attention_matches_its_definition(num_heads: int) -> None:
+    layer = RelativePositionAttention(dim=8, num_heads=num_heads, grid_size=5, window_size=None)
     fill_randomly(layer)
     grid = np.random.default_rng(1).normal(size=(5, 5, 8)).astype(np.float32)
     ours = layer(paddle.to_tensor(grid.reshape(1, 25, 8))).numpy().reshape(5, 5, 8)
