@@ -118,6 +118,8 @@ class OpenVinoEngine:
             raise EngineError(
                 f"OpenVINO cannot load {program_folder}: {first_line(error)}"
             ) from None
+        del model
+        release_freed_memory()  # Before the first run takes its own: that is the peak.
         self._has_run = False
         self._shares_outputs = shares_outputs
         self._request = compiled.create_infer_request()
