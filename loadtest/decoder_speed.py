@@ -86,9 +86,7 @@ def decode(engine: Engine, embedding: Floats, boxes: Floats, per_run: int) -> Fl
 def decode_many(many: ManyPromptsDecoder, embedding: Floats, boxes: Floats) -> Floats:
     """The same with the image's terms, computed unless it is the image of the last call."""
     prompts = Prompts(boxes, np.tile(np.array([[2, 3]], np.int32), (len(boxes), 1)))
-    while not many.is_worth_it(embedding, prompts):
-        pass
-    parts = many.decode(prompts, np.zeros(1, np.int32))
+    parts = many.decode(embedding, prompts, np.zeros(1, np.int32))
     return np.concatenate([masks for _, masks, _ in parts])[:, 0]
 
 

@@ -110,8 +110,8 @@ class SamPromptDecoder:
         mask_index: NDArray[np.int32],
     ) -> Iterator[tuple[slice, Floats, Floats]]:
         """Prompts with the same number of tokens: which of them, their masks and scores."""
-        if mask_input is None and self._many and self._many.is_worth_it(embedding, group):
-            yield from self._many.decode(group, mask_index)
+        if mask_input is None and self._many and self._many.is_for(group):
+            yield from self._many.decode(embedding, group, mask_index)
             return
         # A mask input makes the image another one for its prompt: such prompts run alone.
         per_run = PROMPTS_PER_RUN if mask_input is None else 1

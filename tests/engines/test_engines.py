@@ -18,11 +18,7 @@ from ovseg.engines.openvino import ROWS, OpenVinoEngine, openvino_core
 from ovseg.engines.openvino_graph import compress_weights, fix_rows
 from ovseg.engines.paddle_inference import PaddleEngine
 from ovseg.exporting.onnx_graph import write_onnx_graphs
-from ovseg.stages.many_prompts import (
-    PROMPTS_THAT_PAY,
-    ManyPromptsDecoder,
-    load_many_prompts_decoder,
-)
+from ovseg.stages.many_prompts import ManyPromptsDecoder, load_many_prompts_decoder
 from ovseg.stages.prompts import Prompts
 from tests.small_model import SMALL
 
@@ -136,14 +132,13 @@ def test_the_decoder_of_many_prompts_computes_what_paddle_does(
     model: Path, engine: str, masks: list[int]
 ) -> None:
     terms, decoder = (open_with(engine, model / name) for name in ("image_terms", "terms_decoder"))
-    many = ManyPromptsDecoder(terms, decoder, decoder)
+    many = ManyPromptsDecoder(terms, decoder)
     if engine == "openvino":
         many = load_many_prompts_decoder(model, threads=1)
-    inputs = decoder_inputs(PROMPTS_THAT_PAY, 2) | {"mask_index": np.array(masks, np.int32)}
+    inputs = decoder_inputs(5, 2) | {"mask_index": np.array(masks, np.int32)}
     prompts = Prompts(inputs["point_coords"], inputs["point_labels"])
     paddle = PaddleEngine(model / "prompt_decoder", 1).run(**inputs)
-    assert many.is_worth_it(inputs["embedding"], prompts)
-    parts = list(many.decode(prompts, inputs["mask_index"]))
+    parts = list(many.decode(inputs["embedding"], prompts, inputs["mask_index"]))
     for result, expected in zip(list(zip(*parts, strict=True))[1:], paddle, strict=True):
         np.testing.assert_allclose(np.concatenate(result), expected, atol=1e-4)
 

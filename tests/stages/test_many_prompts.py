@@ -11,9 +11,6 @@ from ovseg.stages.many_prompts import AT_A_TIME, PROMPTS_THAT_PAY, ManyPromptsDe
 from ovseg.stages.prompt_decoder import SamPromptDecoder
 from ovseg.stages.prompts import Prompts
 
-PROMPTS_OF = {"one": 1, "two": AT_A_TIME}
-"""The programs that decode with terms, and how many prompts they take."""
-
 
 class Programs:
     """All of a decoder's programs: a mask tells the embedding that it is of, and its prompt."""
@@ -35,11 +32,10 @@ class Program:
             return tuple(inputs["embedding"].ravel()[:1] for _ in IMAGE_TERMS)
         if self._name == "mask_encoder":
             return (inputs["embedding"],)
-        image = inputs["placed"] if self._name in PROMPTS_OF else inputs["embedding"]
-        if self._name in PROMPTS_OF:
-            shape = (PROMPTS_OF[self._name], TERMS_DECODER_TOKENS)
-            assert inputs["point_coords"].shape == (*shape, 2)
-            assert inputs["point_labels"].shape == shape
+        image = inputs["placed"] if self._name == "pairs" else inputs["embedding"]
+        if self._name == "pairs":
+            assert inputs["point_coords"].shape == (AT_A_TIME, TERMS_DECODER_TOKENS, 2)
+            assert inputs["point_labels"].shape == (AT_A_TIME, TERMS_DECODER_TOKENS)
         scores = image.ravel()[0] + inputs["point_coords"][:, 0, :1] + inputs["mask_index"] / 8
         return np.broadcast_to(scores[:, :, None, None], (*scores.shape, 256, 256)), scores
 
@@ -54,8 +50,12 @@ def decoder(programs: Programs) -> SamPromptDecoder:
     return SamPromptDecoder(
         programs.program("prompt_decoder"),
         programs.program("mask_encoder"),
-        ManyPromptsDecoder(*map(programs.program, ("image_terms", *PROMPTS_OF))),
+        ManyPromptsDecoder(programs.program("image_terms"), programs.program("pairs")),
     )
+
+
+def broken(**_: Array) -> tuple[Array, ...]:
+    raise RuntimeError("as an engine whose memory is half overwritten")
 
 
 def embedding(number: float) -> Array:
@@ -79,25 +79,19 @@ def decode(
 def test_many_prompts_are_decoded_in_pairs_with_terms_that_are_computed_once(
     decoder: SamPromptDecoder, programs: Programs, multimask: bool
 ) -> None:
-    decode(decoder, embedding(100), 7, multimask=multimask)
-    decode(decoder, embedding(100), 2, multimask=multimask)
-    assert programs.ran == ["image_terms", "two", "two", "two", "one", "two"]
+    decode(decoder, embedding(100), PROMPTS_THAT_PAY, multimask=multimask)
+    decode(decoder, embedding(100), PROMPTS_THAT_PAY + 1, multimask=multimask)
+    pairs = PROMPTS_THAT_PAY // AT_A_TIME
+    assert programs.ran == ["image_terms", *["pairs"] * (2 * pairs + 1)]
 
 
-def test_prompts_that_come_one_by_one_get_there_too(
+def test_what_was_asked_before_does_not_choose_the_program(
     decoder: SamPromptDecoder, programs: Programs
 ) -> None:
-    for _ in range(PROMPTS_THAT_PAY + 1):
-        decode(decoder, embedding(100), 1)
-    few = ["prompt_decoder"] * (PROMPTS_THAT_PAY - 1)
-    assert programs.ran == [*few, "image_terms", "one", "one"]
-
-
-def test_images_that_take_turns_do_not_compute_terms_again_and_again(
-    decoder: SamPromptDecoder, programs: Programs
-) -> None:
-    for number in (100, 200) * 20:
-        decode(decoder, embedding(number), 1)
+    decode(decoder, embedding(100), PROMPTS_THAT_PAY)
+    programs.ran.clear()
+    for count in (1, PROMPTS_THAT_PAY - 1):
+        decode(decoder, embedding(100), count)
     assert set(programs.ran) == {"prompt_decoder"}
 
 
@@ -108,20 +102,29 @@ def test_another_image_is_never_decoded_with_the_terms_of_the_last(
     decode(decoder, image, PROMPTS_THAT_PAY)
     other = image.copy()
     other[0, -1, -1, -1] += 1  # one number of a million
-    programs.ran.clear()
-    decode(decoder, other, 1)
-    assert programs.ran == ["prompt_decoder"]
-    image += 5  # The same array with another image in it, as of a buffer that is used again.
-    programs.ran.clear()
-    decode(decoder, image, PROMPTS_THAT_PAY)
-    assert programs.ran[0] == "image_terms"
+    decode(decoder, other, PROMPTS_THAT_PAY)
+    other += 5  # The same array with another image in it, as of a buffer that is used again.
+    decode(decoder, other, PROMPTS_THAT_PAY)
+    assert programs.ran.count("image_terms") == 3
+
+
+def test_terms_that_could_not_be_computed_are_not_taken_for_the_images(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terms, pairs = programs.program("image_terms"), programs.program("pairs")
+    many = ManyPromptsDecoder(terms, pairs)
+    decoder = SamPromptDecoder(programs.program("plain"), programs.program("mask_encoder"), many)
+    decode(decoder, embedding(100), PROMPTS_THAT_PAY)
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr(terms, "run", broken)
+        decode(decoder, embedding(200), PROMPTS_THAT_PAY)
+    decode(decoder, embedding(100), PROMPTS_THAT_PAY)
+    assert programs.ran.count("image_terms") == 2
 
 
 def test_prompts_of_more_tokens_are_decoded_as_ever(
     decoder: SamPromptDecoder, programs: Programs
 ) -> None:
-    decode(decoder, embedding(100), PROMPTS_THAT_PAY)
-    programs.ran.clear()
     decode(decoder, embedding(100), PROMPTS_THAT_PAY, points=1)
     assert set(programs.ran) == {"prompt_decoder"}
 
