@@ -94,7 +94,8 @@ class OpenVinoEngine:
                 the rest in bfloat16 if it can.
             rows: how many rows to compile it for, by the names of inputs that take any number of
                 them; what `ROWS` says by default.
-            shares_outputs: `run` returns the engine's own memory, which its next run overwrites.
+            shares_outputs: `run` returns the engine's own memory, which its next run overwrites;
+                for programs without `rows`, of which one call can be several runs.
 
         Raises:
             EngineError: a file is missing, or OpenVINO cannot load it.

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ovseg.manifest import (
-    IMAGE_TERMS,
-    TERMS_DECODER_TOKENS,
-    ModelManifest,
-    PromptKind,
-)
+from ovseg.manifest import IMAGE_TERMS, TERMS_DECODER_TOKENS, ModelManifest, PromptKind
 
 Row = tuple[str, str, str]
 """(tensor, type and shape, meaning)"""
